@@ -1,0 +1,1 @@
+"""The engine of lightpool: knows no terminal and imports no plugin."""

@@ -1,0 +1,83 @@
+"""A raw file, a decoded picture, and how the samples in it are called."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from lightpool_core.arrays import Pixels
+
+Kind = Literal["image", "video"]
+
+IMAGE_EXTENSIONS = frozenset(
+    "jpg jpeg png ppm pgm pbm bmp tif tiff webp gif avif heic heif".split()
+)
+VIDEO_EXTENSIONS = frozenset("mp4 m4v hevc mpg mpeg avi mov webm mkv flv wmv ts".split())
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One raw file: the unit of decoding, of parallelism and of failure."""
+
+    name: str
+    """What its samples are named after: the path relative to the input, with forward slashes."""
+    file: Path
+    """Where it lies, absolute."""
+    kind: Kind
+    input: str
+    """The name of the input folder it was found in; makes a name distinct where two inputs share it."""
+    size: int
+    """Bytes."""
+    mtime_ns: int
+    """Time of last modification, nanoseconds since 1970."""
+
+    @property
+    def label_name(self) -> str:
+        """What the weak label stands for: the video itself, or an image's first-level subfolder ('' for none)."""
+        if self.kind == "video":
+            return self.name
+        first, slash, _ = self.name.partition("/")
+        return first if slash else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One decoded picture: an image, or a frame of a video."""
+
+    pixels: Pixels
+    """Shape (H, W, 3), RGB, upright."""
+    index: int | None = None
+    """Position in the video, from 0; None for an image."""
+    time: float | None = None
+    """Seconds since the video's beginning; None for an image."""
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRef:
+    """Which picture a sample is, and how the pool calls it."""
+
+    filename: str
+    source: str
+    """Name of its source."""
+    frame: int | None = None
+    time: float | None = None
+    """Seconds since the video's beginning; None for an image."""
+
+
+def kind_of(path: PurePosixPath | Path) -> Kind | None:
+    """Image, video or neither, judged by the extension."""
+    extension = path.suffix[1:].lower()
+    if extension in IMAGE_EXTENSIONS:
+        return "image"
+    return "video" if extension in VIDEO_EXTENSIONS else None
+
+
+def frame_name(name: str, index: int, n_frames: int) -> str:
+    """The Lightly name of frame `index` of the video `name`, which has `n_frames` in all.
+
+    `sub/my_video.mp4`, 99, 200 → `sub/my_video-099-mp4.png`.
+    """
+    path = PurePosixPath(name)
+    number = str(index).zfill(len(str(n_frames)))
+    return str(path.with_name(f"{path.stem}-{number}-{path.suffix[1:]}.png"))

@@ -1,0 +1,167 @@
+"""A datapool at one version."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from lightpool_core.arrays import Embeddings, Labels
+from lightpool_core.errors import PoolNotFound
+from lightpool_core.pool import latest
+from lightpool_core.pool.history import History, Version, now
+from lightpool_core.pool.ledger import Ledger
+from lightpool_core.pool.lock import writing
+from lightpool_core.selection.hnsw import cached_index
+from lightpool_core.selection.neighbours import ArrayView
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SETTINGS_NAME = "datapool.toml"
+CHECKPOINT_NAME = "checkpoint_latest.ckpt"
+_WORTH_AN_INDEX = 2048
+"""Rows; below, exact products are faster than loading an index."""
+
+
+@dataclass(frozen=True)
+class Datapool:
+    """The chosen samples of the pool in the folder `path`, at `version`.
+
+    M samples, in the order in which they joined. A later commit makes another Datapool; this one stays.
+    """
+
+    path: Path
+    version: Version
+
+    @classmethod
+    def open(cls, path: str | Path, number: int | None = None) -> Datapool:
+        """The pool in the folder `path`, at version `number` (the newest).
+
+        Raises PoolNotFound, VersionNotFound, CorruptPool.
+        """
+        path = Path(path)
+        if not (path / SETTINGS_NAME).is_file():
+            what = "holds no datapool" if path.exists() else "does not exist"
+            raise PoolNotFound(f"{path} {what}; make one with: lightpool init --pool {path} --input DIR")
+        versions = {version.number: version for version in History(path).versions()}
+        if number is not None and number not in versions:
+            kept = ", ".join(str(n) for n in sorted(versions)[-20:])
+            raise VersionNotFound(f"version {number} is not in {path}; it keeps {kept}")
+        return cls(path, versions[max(versions) if number is None else number])
+
+    @classmethod
+    def create(cls, path: Path, dim: int, fingerprint: str) -> Datapool:
+        """An empty pool for embeddings of dimension `dim`, at version 0; the folder must be there."""
+        version = Version(0, now(), 0, 0, "init", dim, fingerprint)
+        History(path, dim).create(version)
+        Ledger(path).create({"number": 0})
+        return cls(path, version)
+
+    def __len__(self) -> int:
+        return self.version.samples
+
+    @property
+    def dim(self) -> int:
+        """D, fixed for the life of the pool."""
+        return self.version.dim
+
+    @property
+    def ledger(self) -> Ledger:
+        """The raw files already processed."""
+        return Ledger(self.path)
+
+    @cached_property
+    def embeddings(self) -> Embeddings:
+        """(M, D) unit rows."""
+        return self._history.embeddings(self.version.number, len(self))
+
+    @cached_property
+    def filenames(self) -> list[str]:
+        """(M,) the samples' names, each once."""
+        return list(self.columns("filename")["filename"].to_pylist())
+
+    @cached_property
+    def labels(self) -> Labels:
+        """(M,) weak labels."""
+        return np.asarray(self.columns("label")["label"].to_numpy(), dtype=np.int64)
+
+    @property
+    def label_names(self) -> dict[str, int]:
+        """What the weak labels stand for: subfolder or video → integer. A flat folder is '' → 0."""
+        pairs = self.columns("label_name", "label").group_by(["label_name", "label"]).aggregate([])
+        return dict(sorted(zip(pairs["label_name"].to_pylist(), pairs["label"].to_pylist(), strict=True)))
+
+    def columns(self, *names: str) -> pa.Table:
+        """Columns of `history/` at this version; see `lightpool_core.pool.history.schema`."""
+        return self._history.columns(self.version.number, list(names))
+
+    def to_frame(self) -> pd.DataFrame:
+        """The columns of `datapool_latest.csv`, then what else is known of each sample."""
+        import pandas as pd
+
+        vectors = pd.DataFrame(self.embeddings, columns=[f"embedding_{i}" for i in range(self.dim)])
+        names = [name for name in self._history_columns if name not in ("filename", "label")]
+        more = self.columns(*names).to_pandas()
+        first = pd.Series(self.filenames, name="filenames", dtype=str)
+        labels = pd.Series(self.labels, name="labels")
+        return pd.concat([first, vectors, labels, more], axis=1)
+
+    def view(self) -> ArrayView:
+        """What a sampler needs to keep a distance from this pool."""
+        rows = self.embeddings
+        large = len(rows) >= _WORTH_AN_INDEX
+        return ArrayView(rows, cached_index(rows, self.path / "index") if large else None)
+
+    def history(self) -> list[Version]:
+        """All versions that can be restored, oldest first."""
+        return self._history.versions()
+
+    def commit(self, rows: pa.Table, version: Version) -> Datapool:
+        """The next version: this one's samples, then `rows` without their positions."""
+        positions = pa.array(range(len(self), len(self) + rows.num_rows), pa.int64())
+        self._history.append(rows.add_column(0, "position", positions), version)
+        return Datapool(self.path, version)
+
+    def restore(self, number: int) -> Datapool:
+        """A new version equal to version `number`, with the ledger of that time. Nothing is lost by it."""
+        with writing(self.path):
+            newest = Datapool.open(self.path)
+            old = Datapool.open(self.path, number)
+            if number == newest.version.number:
+                return newest
+            version = dataclasses.replace(
+                old.version,
+                number=newest.version.number + 1,
+                time=now(),
+                added=len(old) - len(newest),
+                event="restore",
+                run="",
+                restored=number,
+                counts={},
+            )
+            newest._history.restore(number, version)
+            restored = Datapool(self.path, version)
+            restored.ledger.restore(number, {"number": version.number})
+            if (self.path / latest.CSV_NAME).exists():
+                restored.write_csv()
+            return restored
+
+    def write_csv(self) -> None:
+        """Bring `datapool_latest.csv` to this version."""
+        latest.write_embeddings_csv(self.path / latest.CSV_NAME, self.filenames, self.embeddings, self.labels)
+        latest.mark_current(self.path, self.version.number)
+
+    def prune(self) -> None:
+        """Forget every version but this one, which must be the newest."""
+        self._history.prune(self.version)
+        self.ledger.prune()
+
+    @property
+    def _history(self) -> History:
+        return History(self.path, self.dim)

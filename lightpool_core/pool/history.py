@@ -1,0 +1,131 @@
+"""`history/`: the chosen samples, in every version of the pool. The truth; all else can be made from it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lightpool_core.arrays import Embeddings
+from lightpool_core.errors import VersionNotFound
+from lightpool_core.pool.table import Commit, Table
+
+_TABLE = "history"
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One immutable state of a pool."""
+
+    number: int
+    time: datetime
+    """When it was made, UTC."""
+    samples: int
+    added: int
+    """Samples more than in the version before; negative after going back."""
+    event: str
+    """`init`, `append` or `restore`."""
+    dim: int
+    fingerprint: str
+    run: str = ""
+    """Name of the folder in `runs/` that tells more; empty where no raw data was looked at."""
+    restored: int | None = None
+    """The version that a restore went back to."""
+    counts: dict[str, Any] = field(default_factory=dict)
+    """What the run found, as in its report."""
+
+    def to_note(self) -> dict[str, Any]:
+        return {**asdict(self), "time": self.time.isoformat()}
+
+    @classmethod
+    def from_note(cls, note: dict[str, Any]) -> Version:
+        return cls(**{**note, "time": datetime.fromisoformat(note["time"])})
+
+
+def now() -> datetime:
+    """This moment, UTC, to the second."""
+    return datetime.now(timezone.utc).replace(microsecond=0)
+
+
+def schema(dim: int) -> pa.Schema:
+    """The columns of `history/`; one row is one sample."""
+    return pa.schema([
+        ("position", pa.int64()),  # from 0, in the order in which samples joined
+        ("filename", pa.string()),
+        ("embedding", pa.list_(pa.float32(), dim)),
+        ("label", pa.int64()),
+        ("label_name", pa.string()),
+        ("source", pa.string()),  # name of the raw file
+        ("file", pa.string()),  # where it lay, absolute
+        ("frame", pa.int64()),  # null for an image
+        ("time", pa.float64()),  # seconds; null for an image
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("digest", pa.string()),  # of the pixels
+        ("source_digest", pa.string()),  # of the raw file's bytes
+        ("distance", pa.float32()),  # to the nearest kept when picked; null for the very first
+        ("version", pa.int64()),  # that it joined in
+        ("run", pa.string()),
+    ])  # fmt: skip
+
+
+@dataclass(frozen=True)
+class History:
+    """The versions of the pool in the folder `pool`."""
+
+    pool: Path
+    dim: int = 0
+
+    @property
+    def _table(self) -> Table:
+        return Table(self.pool / _TABLE, schema(self.dim))
+
+    def create(self, version: Version) -> None:
+        """Begin with an empty version."""
+        self._table.create(version.to_note())
+
+    def versions(self) -> list[Version]:
+        """All that can be read and restored, oldest first."""
+        return [Version.from_note(commit.note) for commit in self._commits().values()]
+
+    def append(self, rows: pa.Table, version: Version) -> None:
+        """Commit `version`: all of the newest, then `rows`."""
+        self._table.append(rows, version.to_note())
+
+    def restore(self, number: int, version: Version) -> None:
+        """Commit `version`, equal to version `number`."""
+        self._table.restore(self._delta_version(number), version.to_note())
+
+    def prune(self, newest: Version) -> None:
+        """Forget all versions but the newest."""
+        self._table.prune(newest.to_note())
+
+    def columns(self, number: int, names: list[str]) -> pa.Table:
+        """Columns of version `number`, in the order of positions."""
+        dataset = self._table.dataset(self._delta_version(number))
+        return dataset.to_table(columns=["position", *names]).sort_by("position").drop_columns(["position"])
+
+    def embeddings(self, number: int, n_samples: int) -> Embeddings:
+        """(M, D) embeddings of version `number`, which has `n_samples`, in the order of positions."""
+        rows = np.empty((n_samples, self.dim), dtype=np.float32)
+        dataset = self._table.dataset(self._delta_version(number))
+        for batch in dataset.to_batches(columns=["position", "embedding"]):
+            values = pc.list_flatten(batch["embedding"]).to_numpy()
+            rows[batch["position"].to_numpy()] = values.reshape(-1, self.dim)
+        return rows
+
+    def _delta_version(self, number: int) -> int:
+        commits = self._commits()
+        if number not in commits:
+            kept = ", ".join(str(n) for n in list(commits)[-20:])
+            raise VersionNotFound(f"version {number} is not in {self.pool}; it keeps {kept}")
+        return commits[number].delta_version
+
+    def _commits(self) -> dict[int, Commit]:
+        """By version number; of several commits that belong to one version, the last."""
+        return {commit.note["number"]: commit for commit in self._table.commits()}

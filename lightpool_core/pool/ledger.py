@@ -1,0 +1,141 @@
+"""`sources/`: every raw file already processed, with what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lightpool_core.media.source import Source
+from lightpool_core.pool.table import Note, Table
+
+_TABLE = "sources"
+
+SCHEMA = pa.schema([
+    ("source", pa.string()),  # its name: the path relative to the input
+    ("file", pa.string()),  # where it lay, absolute
+    ("kind", pa.string()),  # image or video
+    ("size", pa.int64()),  # bytes
+    ("mtime_ns", pa.int64()),  # time of last modification, nanoseconds since 1970
+    ("digest", pa.string()),  # of its bytes
+    ("status", pa.string()),  # processed, corrupt or duplicate
+    ("reason", pa.string()),  # why it is corrupt or cut short, or what it is a duplicate of
+    ("samples", pa.int64()),  # pictures decoded from it
+    ("run", pa.string()),
+])  # fmt: skip
+
+Status = Literal["processed", "corrupt", "duplicate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one source."""
+
+    source: Source
+    digest: str
+    """Of its bytes; empty where they could not be read, and then no ledger remembers the source."""
+    status: Status
+    reason: str = ""
+    samples: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What the ledger says of some bytes."""
+
+    source: str
+    file: str
+    status: Status
+    reason: str
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The sources that the pool in the folder `pool` has seen."""
+
+    pool: Path
+
+    @property
+    def _table(self) -> Table:
+        return Table(self.pool / _TABLE, SCHEMA)
+
+    def create(self, note: Note) -> None:
+        """Begin with an empty ledger."""
+        self._table.create(note)
+
+    def unseen(self, sources: Sequence[Source]) -> list[Source]:
+        """Those of which no path with that size and modification time is known, in the given order."""
+        keys = ["file", "size", "mtime_ns"]
+        known = self._table.dataset().to_table(columns=keys)
+        listed = pa.table({
+            "file": [str(source.file) for source in sources],
+            "size": pa.array([source.size for source in sources], pa.int64()),
+            "mtime_ns": pa.array([source.mtime_ns for source in sources], pa.int64()),
+            "row": pa.array(range(len(sources)), pa.int64()),
+        })  # fmt: skip
+        listed = listed.set_column(0, "file", listed["file"].cast(pa.string()))
+        left = listed.join(known, keys=keys, join_type="left anti")
+        return [sources[row] for row in sorted(left["row"].to_pylist())]
+
+    def known(self, digests: Iterable[str]) -> dict[str, Record]:
+        """What is recorded of the raw files with these digests, by digest; the first record of each counts."""
+        names = ["digest", "source", "file", "status", "reason"]
+        wanted = pc.field("digest").isin(pa.array(sorted(set(digests)), pa.string()))
+        found = self._table.dataset().to_table(columns=names, filter=wanted)
+        records: dict[str, Record] = {}
+        for row in sorted(found.to_pylist(), key=lambda row: row["status"] == "duplicate"):
+            records.setdefault(row.pop("digest"), Record(**row))
+        return records
+
+    def __len__(self) -> int:
+        return int(self._table.dataset().count_rows())
+
+    def record(self, outcomes: Sequence[Outcome], run: str, note: Note) -> None:
+        """Remember `outcomes`; those that could not be read are left out, so that a later run tries again."""
+        self.record_rows(rows_of(outcomes, run), note)
+
+    def record_rows(self, rows: pa.Table, note: Note) -> None:
+        """Remember `rows` of this table's schema, but no file twice in the same state."""
+        keys = ["file", "size", "mtime_ns"]
+        known = self._table.dataset().to_table(columns=keys)
+        self._table.append(rows.join(known, keys=keys, join_type="left anti").select(SCHEMA.names), note)
+
+    def newest(self) -> Note:
+        """The note of the newest commit."""
+        return self._table.commits()[-1].note
+
+    def restore(self, number: int, note: Note) -> None:
+        """Go back to what was known when version `number` of the pool was made."""
+        made = [c for c in self._table.commits() if c.note["number"] == number]
+        self._table.restore(made[0].delta_version, note)
+
+    def prune(self) -> None:
+        """Forget all older states of the ledger; what it knows now stays."""
+        self._table.prune(self.newest())
+
+
+def rows_of(outcomes: Sequence[Outcome], run: str) -> pa.Table:
+    """`outcomes` as rows of `sources/`, without those that could not be read."""
+    readable = [outcome for outcome in outcomes if outcome.digest]
+    return pa.Table.from_pylist(
+        [
+            {
+                "source": outcome.source.name,
+                "file": str(outcome.source.file),
+                "kind": outcome.source.kind,
+                "size": outcome.source.size,
+                "mtime_ns": outcome.source.mtime_ns,
+                "digest": outcome.digest,
+                "status": outcome.status,
+                "reason": outcome.reason,
+                "samples": outcome.samples,
+                "run": run,
+            }
+            for outcome in readable
+        ],
+        schema=SCHEMA,
+    )

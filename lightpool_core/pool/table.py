@@ -1,0 +1,104 @@
+"""A Delta table whose every commit carries a note: which pool version it belongs to, and why it was made.
+
+Delta Lake transaction log protocol, https://github.com/delta-io/delta/blob/master/PROTOCOL.md
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake.exceptions import DeltaError, TableNotFoundError
+
+from lightpool_core.errors import CorruptPool
+
+Note: TypeAlias = dict[str, Any]
+
+_NOTE_KEY = "lightpool"
+# Delta tables forget their log after 30 days unless told otherwise; a pool's history has no end.
+_KEEP_FOR_EVER = {
+    "delta.logRetentionDuration": "interval 36500 days",
+    "delta.deletedFileRetentionDuration": "interval 36500 days",
+    "delta.enableExpiredLogCleanup": "false",
+}
+_FORGET_AT_ONCE = {"delta.logRetentionDuration": "interval 0 seconds", "delta.enableExpiredLogCleanup": "true"}
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One commit of a table that still can be read."""
+
+    delta_version: int
+    note: Note
+
+
+@dataclass(frozen=True)
+class Table:
+    """A Delta table in the folder `path`, with rows of `schema`."""
+
+    path: Path
+    schema: pa.Schema
+
+    def create(self, note: Note) -> None:
+        """Make the empty table."""
+        DeltaTable.create(
+            str(self.path), _delta_schema(self.schema), configuration=_KEEP_FOR_EVER, commit_properties=_noted(note)
+        )
+
+    def append(self, rows: pa.Table, note: Note) -> None:
+        """Add `rows` in one atomic commit."""
+        write_deltalake(
+            str(self.path), rows.cast(_delta_schema(self.schema)), mode="append", commit_properties=_noted(note)
+        )
+
+    def commits(self) -> list[Commit]:
+        """Every commit that carries a note, oldest first."""
+        history = self._open().history()
+        noted = [(entry["version"], entry.get(_NOTE_KEY)) for entry in reversed(history)]
+        return [Commit(version, json.loads(note)) for version, note in noted if note is not None]
+
+    def dataset(self, delta_version: int | None = None) -> Any:
+        """The rows at one commit as a pyarrow dataset, in no particular order."""
+        return self._open(delta_version).to_pyarrow_dataset()
+
+    def restore(self, delta_version: int, note: Note) -> None:
+        """A new commit with exactly the rows of an old one."""
+        self._open().restore(delta_version, commit_properties=_noted(note))
+
+    def prune(self, note: Note) -> None:
+        """Forget all but the newest rows; files that only older commits need are deleted."""
+        # Every step is a commit itself and may be the only one left: each repeats the note.
+        self._open().alter.set_table_properties(_FORGET_AT_ONCE, commit_properties=_noted(note))
+        table = self._open()
+        table.vacuum(
+            retention_hours=0, enforce_retention_duration=False, dry_run=False, commit_properties=_noted(note)
+        )
+        table = self._open()
+        table.create_checkpoint()
+        table.cleanup_metadata()
+        self._open().alter.set_table_properties(_KEEP_FOR_EVER, commit_properties=_noted(note))
+
+    def _open(self, delta_version: int | None = None) -> DeltaTable:
+        try:
+            return DeltaTable(str(self.path), version=delta_version)
+        except TableNotFoundError as error:
+            raise CorruptPool(f"{self.path} is missing or no Delta table; restore it from a backup") from error
+        except (DeltaError, OSError) as error:
+            reason = " ".join(str(error).split())
+            raise CorruptPool(f"{self.path} cannot be read ({reason}); restore it from a backup") from error
+
+
+def _noted(note: Note) -> CommitProperties:
+    return CommitProperties(custom_metadata={_NOTE_KEY: json.dumps(note)})
+
+
+def _delta_schema(schema: pa.Schema) -> pa.Schema:
+    """`schema` as Delta can hold it: it has no lists of fixed size."""
+    return pa.schema(
+        field.with_type(pa.list_(field.type.value_type)) if pa.types.is_fixed_size_list(field.type) else field
+        for field in schema
+    )

@@ -1,0 +1,94 @@
+"""The account of one run, as values that add up."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class SourceCounts:
+    """found = skipped + new; new = processed + duplicates + corrupt."""
+
+    found: int = 0
+    skipped: int = 0
+    """Known to the ledger."""
+    new: int = 0
+    processed: int = 0
+    duplicates: int = 0
+    """Same bytes as another source."""
+    corrupt: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SampleCounts:
+    """decoded = candidates + duplicates; candidates = selected + rejected."""
+
+    decoded: int = 0
+    duplicates: int = 0
+    """Same pixels as another sample, or in the pool already."""
+    candidates: int = 0
+    selected: int = 0
+    rejected: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A source that was left out, or is shorter than it claims to be."""
+
+    filename: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one run found, chose and changed."""
+
+    pool: str
+    version: int
+    """The pool's newest version after the run."""
+    pool_size: int
+    """Samples in that version; in a dry run, as if it had been committed."""
+    sources: SourceCounts
+    samples: SampleCounts
+    embedder: str
+    sampler: str
+    n_samples: int | float | None
+    min_distance: float | None
+    min_distance_from: str
+    """`settings`, or `embedder` where its near-duplicate distance was taken."""
+    dry_run: bool = False
+    run: str = ""
+    """Name of the folder in `runs/`; empty where nothing was new or nothing was written."""
+    corrupt: tuple[Problem, ...] = ()
+    cut_short: tuple[Problem, ...] = ()
+    """Sources that were decoded up to a broken place."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Wall time per stage."""
+
+    def to_json(self) -> str:
+        """One JSON object, keys as the fields."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+class Stopwatch:
+    """Seconds by the name of what took them."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - start, 3)

@@ -1,0 +1,1 @@
+"""Which candidates join the pool."""

@@ -1,0 +1,38 @@
+"""Selection in a given order: each candidate joins unless it is too close to what is kept."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lightpool_core.arrays import Embeddings, Rows
+from lightpool_core.selection.neighbours import nearest, squared_distances
+from lightpool_core.selection.sampler import PoolView, Selection, Stop
+
+_BLOCK = 512
+
+
+def in_order(embeddings: Embeddings, order: Rows, pool: PoolView, stop: Stop) -> Selection:
+    """Walk through `embeddings` (N, D) in `order` (N,) and keep what the conditions of `stop` allow."""
+    wanted = stop.count(len(embeddings))
+    closest = -1.0 if stop.min_distance is None else stop.min_distance
+    picks: list[int] = []
+    distances: list[float] = []
+    for start in range(0, len(order), _BLOCK):
+        block = order[start : start + _BLOCK]
+        rows = embeddings[block]
+        kept, _ = nearest(rows, [embeddings[picks]] if picks else [])
+        in_pool, _ = pool.nearest(rows)
+        distance = np.minimum(kept, in_pool)
+        within = np.sqrt(squared_distances(rows, rows))
+        for i, row in enumerate(block):
+            if len(picks) == wanted:
+                return _selection(picks, distances)
+            if distance[i] >= closest:
+                picks.append(int(row))
+                distances.append(float(distance[i]))
+                np.minimum(distance, within[i], out=distance)
+    return _selection(picks, distances)
+
+
+def _selection(picks: list[int], distances: list[float]) -> Selection:
+    return Selection(np.array(picks, dtype=np.int64), np.array(distances, dtype=np.float32))

@@ -1,0 +1,1 @@
+"""The plugins that come in the box, registered like anybody else's."""

@@ -1,0 +1,22 @@
+"""The sampler `diversity`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lightpool_core.candidates import Candidates
+from lightpool_core.selection.farthest_first import farthest_first
+from lightpool_core.selection.sampler import PoolView, Selection, Stop
+
+
+@dataclass(frozen=True)
+class Diversity:
+    """Farthest-first traversal: what differs most from the pool and from all earlier picks comes first."""
+
+    def select(
+        self, candidates: Candidates, pool: PoolView, stop: Stop, rng: np.random.Generator
+    ) -> Selection:
+        """See Sampler; deterministic, `rng` is not used."""
+        return farthest_first(candidates.embeddings, pool, stop)

@@ -1,0 +1,22 @@
+"""The sampler `random`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lightpool_core.candidates import Candidates
+from lightpool_core.selection.in_order import in_order
+from lightpool_core.selection.sampler import PoolView, Selection, Stop
+
+
+@dataclass(frozen=True)
+class Random:
+    """A random order drawn from the pool's seed: the baseline that every other sampler has to beat."""
+
+    def select(
+        self, candidates: Candidates, pool: PoolView, stop: Stop, rng: np.random.Generator
+    ) -> Selection:
+        """See Sampler."""
+        return in_order(candidates.embeddings, rng.permutation(len(candidates)), pool, stop)
