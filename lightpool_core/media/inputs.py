@@ -51,8 +51,9 @@ def _sources_in(root: Path) -> Iterator[Source]:
         if kind is None:
             continue
         status = file.stat()
-        name = PurePosixPath(file.relative_to(folder)).as_posix()
-        yield Source(_readable(name), file, kind, str(folder), status.st_size, status.st_mtime_ns)
+        name = _readable(file.relative_to(folder).as_posix())
+        first = name.partition("/")[0] if "/" in name else ""
+        yield Source(name, file, kind, folder, first, status.st_size, status.st_mtime_ns)
 
 
 def _walk(folder: Path, visited: set[str]) -> Iterator[Path]:

@@ -25,8 +25,10 @@ class Source:
     file: Path
     """Where it lies, absolute."""
     kind: Kind
-    input: str
-    """The name of the input folder it was found in; makes a name distinct where two inputs share it."""
+    input: Path
+    """The folder it was found in, absolute; makes its name distinct where two inputs share it."""
+    folder: str
+    """The first-level subfolder of the input, '' where it lies in the input itself."""
     size: int
     """Bytes."""
     mtime_ns: int
@@ -35,10 +37,7 @@ class Source:
     @property
     def label_name(self) -> str:
         """What the weak label stands for: the video itself, or an image's first-level subfolder ('' for none)."""
-        if self.kind == "video":
-            return self.name
-        first, slash, _ = self.name.partition("/")
-        return first if slash else ""
+        return self.name if self.kind == "video" else self.folder
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,7 @@
 
 ffmpeg writes two streams side by side: the time of every decoded frame (framecrc lines) and the pixels of
 the picked ones (PPM pictures, whose headers carry the size, so nothing has to be probed first). Both sides
-apply the same rule to the same microseconds, so the k-th picture is the k-th time that the rule takes:
-nothing is counted in seconds or guessed from a frame rate.
+apply the same rule to the same microseconds, so the k-th picture is the k-th time that the rule takes.
 """
 
 from __future__ import annotations
@@ -14,18 +13,19 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
+from io import BufferedReader
 from itertools import groupby
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
-from types import TracebackType
-from typing import IO, Protocol
+from typing import IO, cast
 
 import ffmpeg  # type: ignore[import-untyped]  # ffmpeg-python has no annotations
-import imageio_ffmpeg  # type: ignore[import-untyped]  # has no annotations
+import imageio_ffmpeg  # type: ignore[import-untyped]  # nor has this one
 import numpy as np
 
 from lightpool_core.arrays import Pixels
@@ -36,16 +36,16 @@ MICROSECONDS = 1_000_000
 # Matroska and FLV round times to a millisecond: what is half of one early is on time. Without it, fps=30
 # would lose frames of a 30 fps video.
 ROUNDING = 500
-# More runs of indices than this make an expression that ffmpeg evaluates slower than it converts pictures.
+# An expression with more runs of indices takes ffmpeg longer than converting the pictures between them.
 MAX_RUNS = 200
+# Damaged files repeat a time, go back, or have none: hold the last one.
+MONOTONIC = "if(N,max(PTS,PREV_OUTPTS),if(isnan(PTS),0,PTS))"
 PIPE_BYTES = 1 << 20
 COMPLAINTS_KEPT = 20
 REASON_LENGTH = 160
-# Containers whose frames lie in the file itself. Playlists (concat, hls, dash) would have ffmpeg open other
-# files, whatever their name ends with.
-CONTAINERS = (
-    "mov,matroska,avi,mpeg,mpegts,mpegvideo,h264,hevc,vvc,av1,obu,ivf,m4v,vc1,mjpeg,asf,flv,mxf,ogg,dv,dhav,nut"
-)
+# Containers whose frames lie in the file itself. Playlists (concat, hls, dash) would have ffmpeg open
+# other files, whatever their own name ends with.
+CONTAINERS = "mov,matroska,avi,mpeg,mpegts,mpegvideo,h264,hevc,av1,obu,ivf,m4v,mjpeg,asf,flv,mxf,ogg,dv,nut"
 # What ffmpeg says, and what it means to somebody who did not call it. The first that occurs wins.
 MEANINGS = {
     "matches no streams": "it has no video stream",
@@ -62,17 +62,16 @@ class VideoStream:
     A context manager: leaving it ends ffmpeg, however many frames were taken. Memory holds a frame or so,
     whatever the length. `fps=None` takes every frame; `fps=x` the first frame and then the first of every
     further 1/x second; `indices` exactly those frames (`fps` is ignored, indices past the end are passed
-    over). Times are seconds since the first frame. A resolution that changes midway is scaled to the
-    first. Only `file` itself is read; of several video streams the first counts, cover art is none.
+    over). Times are seconds since the first frame. Where the resolution changes midway, later frames are
+    scaled to the first. Only `file` is read; of several video streams the first counts, cover art is none.
 
-    Raises DecodeError, one line without the path, when not a single frame could be decoded.
+    Raises DecodeError, one line without the path, when not a single frame can be decoded.
     """
 
     n_frames: int
-    """How many frames the video has, picked or not. Valid when the iteration has ended by itself; with
-    `indices` that is only so when one of them lies past the end, because ffmpeg is stopped at the last."""
+    """Of the video, picked or not; known after the iteration, unless `indices` let it end early."""
     reason: str | None
-    """After the iteration: why the tail is missing, or what ffmpeg complained about, in one short line."""
+    """After the iteration: why the tail is missing or what ffmpeg complained about, in one short line."""
 
     def __init__(
         self, file: Path, *, fps: float | None = 1.0, indices: Collection[int] | None = None
@@ -82,64 +81,57 @@ class VideoStream:
         self.n_frames = 0
         self.reason = None
         self._file = file
-        self._fps = fps
-        self._wanted = None if indices is None else frozenset(indices)
+        self._fps = None if fps is None else float(fps)
+        self._indices = None if indices is None else frozenset(indices)
         self._last = None if indices is None else max(indices, default=-1)
-        self._process: _Process | None = None
+        self._decoder: _Decoder | None = None
 
     def __enter__(self) -> VideoStream:
-        if self._last != -1:
-            self._process = _Process(self._file, self._rule())
+        if self._indices is None:
+            every = _Rule("1", lambda *_: True)
+            self._decoder = _Decoder(self._file, every if self._fps is None else _per_second(self._fps))
+        elif self._indices:
+            self._decoder = _Decoder(self._file, _listed(self._indices))
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._end()
+    def __exit__(self, *_: object) -> None:
+        if self._decoder is not None:
+            self._close(self._decoder, kill=True)
 
     def __iter__(self) -> Iterator[Frame]:
         return self
 
     def __next__(self) -> Frame:
-        while self._process is not None:
-            frame = self._process.read()
+        while self._decoder is not None:
+            frame = self._decoder.read()
             if frame is None:
-                self._exhausted(self._process)
+                self._conclude(self._decoder)
                 break
             if frame.index == self._last:
-                self._end()
-            if self._wanted is None or frame.index in self._wanted:
+                self._close(self._decoder, kill=True)
+            if self._indices is None or frame.index in self._indices:
                 return frame
         raise StopIteration
 
-    def _rule(self) -> _Rule:
-        if self._wanted is not None:
-            return _Listed(self._wanted)
-        return _Every() if self._fps is None else _PerSecond(self._fps)
+    def _close(self, decoder: _Decoder, *, kill: bool = False) -> int:
+        self._decoder = None
+        code = decoder.end(kill=kill)
+        self.n_frames = decoder.n_frames
+        return code
 
-    def _end(self) -> None:
-        if self._process is not None:
-            self._process.stop()
-            self.n_frames = self._process.n_frames
-            self._process = None
-
-    def _exhausted(self, process: _Process) -> None:
-        code = process.wait()
-        self.reason = process.complaint()
-        self._end()
-        if self.n_frames == 0:
-            empty = self._file.exists() and self._file.stat().st_size == 0
-            raise DecodeError("it is empty" if empty else self.reason or "it has no frame that ffmpeg can decode")
+    def _conclude(self, decoder: _Decoder) -> None:
+        code = self._close(decoder)
+        self.reason = _reason(decoder.complaints, self._file)
         if code != 0 and self.reason is None:
             self.reason = f"ffmpeg ended with code {code}"
+        if self.n_frames == 0:
+            empty = self._file.exists() and self._file.stat().st_size == 0
+            raise DecodeError("it is empty" if empty else self.reason or "it has no frame to decode")
 
 
 @cache
 def ffmpeg_command() -> str:
-    """The ffmpeg to call: the system's when it is 5.1 or newer, otherwise the one in imageio-ffmpeg.
-
-    Raises DecodeError when there is neither.
-    """
+    """The system's ffmpeg from 5.1 on, otherwise the one in imageio-ffmpeg; DecodeError without either."""
     system = shutil.which("ffmpeg")
     if system is not None and _knows_fps_mode(system):
         return system
@@ -150,82 +142,59 @@ def ffmpeg_command() -> str:
 
 
 def _knows_fps_mode(command: str) -> bool:
-    """Versions are no help: builds from git call themselves N-12345."""
-    source = ["-f", "lavfi", "-i", "color=size=16x16:duration=0.1"]
-    trial = [command, "-nostdin", "-loglevel", "quiet", *source, "-fps_mode", "passthrough", "-f", "null", "-"]
-    return subprocess.run(trial, stdin=subprocess.DEVNULL, check=False).returncode == 0
+    """The option came with 5.1. The version is no help: a build from git may call itself N-12345."""
+    trial = "-nostdin -loglevel quiet -f lavfi -i color=size=16x16:d=0.1 -fps_mode passthrough -f null -"
+    return subprocess.run([command, *trial.split()], check=False).returncode == 0
 
 
-class _Rule(Protocol):
-    """Which frames come as pictures, said twice: to ffmpeg, and here."""
+@dataclass(frozen=True)
+class _Rule:
+    """Which frames come as pictures, said twice."""
 
     expression: str
-    """For ffmpeg's select filter; times in it are microseconds."""
-
-    def takes(self, index: int, micros: int) -> bool:
-        """The same for one frame; called once for each, in order."""
-
-
-class _Every:
-    expression = "1"
-
-    def takes(self, index: int, micros: int) -> bool:
-        return True
+    """To ffmpeg's select filter, where pts counts microseconds."""
+    takes: Callable[[int, int], bool]
+    """To us: asked once about each frame, in order, with its index and the microseconds since the first."""
 
 
-class _PerSecond:
-    """The first frame in each 1/fps second since the first frame.
+def _per_second(fps: float) -> _Rule:
+    """The first frame in each slot of 1/fps seconds.
 
-    Both sides compute with doubles, in the same order, from the same integers: they cannot disagree.
+    Both sides compute in doubles, in the same order, from the same integers: they cannot disagree.
     """
+    slot = f"floor(({{}}-start_pts+{ROUNDING})*{fps!r}/{MICROSECONDS})"
+    now, before = slot.format("pts"), slot.format("prev_selected_pts")
+    last = -1
 
-    def __init__(self, fps: float) -> None:
-        now, before = (
-            f"floor(({pts}-start_pts+{ROUNDING})*{fps!r}/{MICROSECONDS})" for pts in ("pts", "prev_selected_pts")
-        )
-        self.expression = f"isnan(prev_selected_pts)+gt({now},{before})"
-        self._fps = fps
-        self._start: int | None = None
-        self._slot = -1
+    def takes(_: int, micros: int) -> bool:
+        nonlocal last
+        reached = math.floor((micros + ROUNDING) * fps / MICROSECONDS)
+        last, before = max(reached, last), last
+        return reached > before
 
-    def takes(self, index: int, micros: int) -> bool:
-        if self._start is None:
-            self._start = micros
-        slot = math.floor((micros - self._start + ROUNDING) * self._fps / MICROSECONDS)
-        taken = slot > self._slot
-        self._slot = max(slot, self._slot)
-        return taken
+    return _Rule(f"isnan(prev_selected_pts)+gt({now},{before})", takes)
 
 
-class _Listed:
-    """Frames by index; where that takes too long an expression, all from the first to the last of them."""
-
-    def __init__(self, indices: Collection[int]) -> None:
-        runs = _runs(indices)
-        self._runs = runs if len(runs) <= MAX_RUNS else [(runs[0][0], runs[-1][1])]
-        self.expression = "+".join(f"between(n,{first},{last})" for first, last in self._runs)
-        self._indices = frozenset(indices) if self._runs is runs else range(self._runs[0][0], self._runs[0][1] + 1)
-
-    def takes(self, index: int, micros: int) -> bool:
-        return index in self._indices
-
-
-def _runs(indices: Collection[int]) -> list[tuple[int, int]]:
-    """The consecutive stretches in `indices`, as first and last: {3, 4, 5, 9} → (3, 5), (9, 9)."""
-    stretches = groupby(enumerate(sorted(set(indices))), key=lambda pair: pair[1] - pair[0])
-    groups = [[index for _, index in stretch] for _, stretch in stretches]
-    return [(group[0], group[-1]) for group in groups]
+def _listed(indices: Collection[int]) -> _Rule:
+    """Frames by index; all from the first to the last of them where those are too many to name."""
+    # The difference between index and rank is constant along a run of consecutive indices.
+    ranked = groupby(enumerate(sorted(indices)), key=lambda pair: pair[1] - pair[0])
+    runs = [[index for _, index in run] for _, run in ranked]
+    spans = [range(run[0], run[-1] + 1) for run in runs]
+    if len(spans) > MAX_RUNS:
+        spans = [range(spans[0].start, spans[-1].stop)]
+    expression = "+".join(f"between(n,{span.start},{span.stop - 1})" for span in spans)
+    return _Rule(expression, lambda index, _: any(index in span for span in spans))
 
 
-class _Process:
-    """ffmpeg at work on one file. Times and complaints are drained by threads, so that it never waits on them."""
+class _Decoder:
+    """One ffmpeg at work. Threads drain times and complaints: it only ever waits for pixels to be read."""
 
     def __init__(self, file: Path, rule: _Rule) -> None:
-        command = ffmpeg_command()
         times, times_in = os.pipe()
         try:
             self._ffmpeg = subprocess.Popen(
-                _arguments(command, file, rule, times_in),
+                _arguments(file, rule, times_in),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -237,137 +206,95 @@ class _Process:
             raise
         finally:
             os.close(times_in)
-        assert self._ffmpeg.stdout is not None and self._ffmpeg.stderr is not None
-        self._pictures = self._ffmpeg.stdout
-        _widen(self._pictures)
-        self._times = _Times(os.fdopen(times, "rb"), rule)
-        self._complaints = _Complaints(self._ffmpeg.stderr, file)
-
-    @property
-    def n_frames(self) -> int:
-        """Decoded so far; all of them after `wait`."""
-        return self._times.n_frames
+        self._pictures = cast("BufferedReader", self._ffmpeg.stdout)
+        # Fewer switches between ffmpeg and us. Linux only, up to a limit; everything works without it.
+        with suppress(AttributeError, OSError):
+            fcntl.fcntl(self._pictures, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        self.n_frames = 0
+        self.complaints: list[str] = []
+        self._picked: SimpleQueue[tuple[int, float] | None] = SimpleQueue()
+        self._threads = [
+            Thread(target=self._drain_times, args=(os.fdopen(times, "rb"), rule), daemon=True),
+            Thread(target=self._drain_complaints, args=(self._ffmpeg.stderr,), daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def read(self) -> Frame | None:
-        """The next picked frame. Pixels first: ffmpeg may hold a time back until they have left the pipe."""
+        """The next picture; None after the last. Pixels first: its time may follow them."""
         pixels = _read_picture(self._pictures)
-        moment = None if pixels is None else self._times.next()
+        moment = None if pixels is None else self._picked.get()
         return None if pixels is None or moment is None else Frame(pixels, *moment)
 
-    def wait(self) -> int:
-        """Lets ffmpeg end by itself, after the last picture. Returns its exit code."""
+    def end(self, *, kill: bool) -> int:
+        """Leaves no process, thread or open pipe behind. Returns the exit code."""
+        if kill:
+            self._ffmpeg.kill()
         self._pictures.close()
-        self._times.join()
-        self._complaints.join()
+        for thread in self._threads:
+            thread.join()
         return self._ffmpeg.wait()
 
-    def complaint(self) -> str | None:
-        return self._complaints.summary()
-
-    def stop(self) -> None:
-        """Leaves no process, thread or open pipe behind."""
-        self._ffmpeg.kill()
-        self.wait()
-
-
-class _Times:
-    """Reads the time of every decoded frame as it comes, and hands on those of the picked ones."""
-
-    def __init__(self, pipe: IO[bytes], rule: _Rule) -> None:
-        self.n_frames = 0
-        self._picked: SimpleQueue[tuple[int, float] | None] = SimpleQueue()
-        self._thread = Thread(target=self._drain, args=(pipe, rule), daemon=True)
-        self._thread.start()
-
-    def next(self) -> tuple[int, float] | None:
-        """Index and seconds of the next picked frame; None after the last, and then no more."""
-        return self._picked.get()
-
-    def join(self) -> None:
-        self._thread.join()
-
-    def _drain(self, pipe: IO[bytes], rule: _Rule) -> None:
+    def _drain_times(self, pipe: IO[bytes], rule: _Rule) -> None:
         start: int | None = None
         with pipe:
             for line in pipe:
-                # A line without its end is what was left of it when ffmpeg died.
+                # A line without its end is all that a dying ffmpeg got out.
                 if line.startswith(b"#") or not line.endswith(b"\n"):
                     continue
-                micros = int(line.split(b",", 3)[2])
-                start = micros if start is None else start
-                if rule.takes(self.n_frames, micros):
-                    self._picked.put((self.n_frames, (micros - start) / MICROSECONDS))
+                pts = int(line.split(b",", 3)[2])
+                start = pts if start is None else start
+                if rule.takes(self.n_frames, pts - start):
+                    self._picked.put((self.n_frames, (pts - start) / MICROSECONDS))
                 self.n_frames += 1
         self._picked.put(None)
 
-
-class _Complaints:
-    """Reads what ffmpeg writes to stderr, and keeps the beginning: the cause comes first."""
-
-    def __init__(self, pipe: IO[bytes], file: Path) -> None:
-        self._lines: list[str] = []
-        self._name = _url(file)
-        self._thread = Thread(target=self._drain, args=(pipe,), daemon=True)
-        self._thread.start()
-
-    def join(self) -> None:
-        self._thread.join()
-
-    def summary(self) -> str | None:
-        """One line without addresses and paths, None if ffmpeg was content."""
-        for words, meaning in MEANINGS.items():
-            if any(words in line for line in self._lines):
-                return meaning
-        return self._lines[0][:REASON_LENGTH] if self._lines else None
-
-    def _drain(self, pipe: IO[bytes]) -> None:
+    def _drain_complaints(self, pipe: IO[bytes]) -> None:
+        """Keeps the beginning, for the cause comes first, and reads on."""
         with pipe:
             for line in pipe:
-                if len(self._lines) < COMPLAINTS_KEPT:
-                    self._keep(os.fsdecode(line))
-
-    def _keep(self, line: str) -> None:
-        said = re.sub(r"\[[^]]* @ 0x[0-9a-f]+\]\s*", "", line).replace(f"{self._name}: ", "").strip()
-        if said:
-            self._lines.append(said)
+                if len(self.complaints) < COMPLAINTS_KEPT:
+                    self.complaints.append(os.fsdecode(line))
 
 
 def _url(file: Path) -> str:
     """`file:` keeps ffmpeg from reading a protocol or an option into a name."""
-    return f"file:{os.path.abspath(file)}"
+    return f"file:{file.absolute()}"
 
 
-def _arguments(command: str, file: Path, rule: _Rule, times: int) -> list[str]:
+def _arguments(file: Path, rule: _Rule, times: int) -> list[str]:
     """The command line: times of all frames to the descriptor `times`, pictures of the picked to stdout."""
     # The graph must outlive a change of resolution: a new one would count frames from 0 again.
-    source = ffmpeg.input(
-        _url(file), protocol_whitelist="file", format_whitelist=CONTAINERS, reinit_filter=0
-    )
-    every = source["V:0"].filter("settb", f"1/{MICROSECONDS}").filter_multi_output("split")
-    exact = {"enc_time_base": f"1:{MICROSECONDS}", "fps_mode": "passthrough", "flush_packets": 1}
-    lines = every[0].output(f"pipe:{times}", vcodec="wrapped_avframe", format="framecrc", **exact)
-    # PPM has no times, and the muxer complains about times that repeat: number the pictures.
+    source = ffmpeg.input("FILE", protocol_whitelist="file", format_whitelist=CONTAINERS, reinit_filter=0)
+    exact = source["V:0"].filter("settb", f"1/{MICROSECONDS}").filter("setpts", MONOTONIC)
+    every = exact.filter_multi_output("split")
+    # Flushed: we may wait for a time while ffmpeg waits for us to read the next picture.
+    knobs = {"enc_time_base": f"1:{MICROSECONDS}", "fps_mode": "passthrough", "flush_packets": 1}
+    lines = every[0].output(f"pipe:{times}", vcodec="wrapped_avframe", format="framecrc", **knobs)
+    # PPM has no times, and yet its muxer complains when they repeat: number the pictures.
     picked = every[1].filter("select", rule.expression).filter("setpts", "N")
     # An explicit scale keeps the first size where a later frame has another.
     rgb = picked.filter("scale").filter("format", "rgb24")
-    pictures = rgb.output("pipe:1", vcodec="ppm", format="image2pipe", **exact)
+    pictures = rgb.output("pipe:1", vcodec="ppm", format="image2pipe", avioflags="direct", **knobs)
     graph = ffmpeg.merge_outputs(lines, pictures).global_args("-nostdin", "-loglevel", "error")
-    return list(graph.compile(cmd=command))
+    # ffmpeg-python cannot hold a name that is not UTF-8.
+    return [_url(file) if part == "FILE" else part for part in graph.compile(cmd=ffmpeg_command())]
 
 
-def _widen(pipe: IO[bytes]) -> None:
-    """Fewer switches between ffmpeg and us; systems without the call, or above their limit, do without."""
-    set_size = getattr(fcntl, "F_SETPIPE_SZ", None)
-    if set_size is not None:
-        with suppress(OSError):
-            fcntl.fcntl(pipe, set_size, PIPE_BYTES)
-
-
-def _read_picture(pipe: IO[bytes]) -> Pixels | None:
-    """One binary PPM, None at the end or when cut off. Format: netpbm's ppm(5), as ffmpeg writes it."""
+def _read_picture(pipe: BufferedReader) -> Pixels | None:
+    """One binary PPM as ffmpeg writes it (netpbm's ppm(5)); None at the end or when cut off."""
     _, size, depth = pipe.readline(), pipe.readline(), pipe.readline()
     if not depth:
         return None
     width, height = map(int, size.split())
     pixels = np.empty((height, width, 3), dtype=np.uint8)
-    return pixels if pipe.readinto(pixels) == pixels.nbytes else None  # type: ignore[attr-defined]  # IO lacks it
+    return pixels if pipe.readinto(pixels.data) == pixels.nbytes else None
+
+
+def _reason(complaints: list[str], file: Path) -> str | None:
+    """What ffmpeg complained about in one line, without addresses and paths; None if it did not."""
+    for words, meaning in MEANINGS.items():
+        if any(words in line for line in complaints):
+            return meaning
+    said = (re.sub(r"\[[^]]* @ 0x[0-9a-f]+\]", "", line).replace(f"{_url(file)}:", "") for line in complaints)
+    return next((f"ffmpeg: {line.strip()[:REASON_LENGTH]}" for line in said if line.strip()), None)

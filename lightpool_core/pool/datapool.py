@@ -12,18 +12,18 @@ import numpy as np
 import pyarrow as pa
 
 from lightpool_core.arrays import Embeddings, Labels
-from lightpool_core.errors import PoolNotFound
+from lightpool_core.errors import PoolNotFound, VersionNotFound
 from lightpool_core.pool import latest
-from lightpool_core.pool.history import History, Version, now
+from lightpool_core.pool.history import History, Version, now, schema
 from lightpool_core.pool.ledger import Ledger
 from lightpool_core.pool.lock import writing
 from lightpool_core.selection.hnsw import cached_index
 from lightpool_core.selection.neighbours import ArrayView
+from lightpool_core.settings import SETTINGS_NAME, Settings
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SETTINGS_NAME = "datapool.toml"
 CHECKPOINT_NAME = "checkpoint_latest.ckpt"
 _WORTH_AN_INDEX = 2048
 """Rows; below, exact products are faster than loading an index."""
@@ -106,7 +106,8 @@ class Datapool:
         import pandas as pd
 
         vectors = pd.DataFrame(self.embeddings, columns=[f"embedding_{i}" for i in range(self.dim)])
-        names = [name for name in self._history_columns if name not in ("filename", "label")]
+        apart = ("position", "filename", "label", "embedding")
+        names = [name for name in schema(self.dim).names if name not in apart]
         more = self.columns(*names).to_pandas()
         first = pd.Series(self.filenames, name="filenames", dtype=str)
         labels = pd.Series(self.labels, name="labels")
@@ -148,14 +149,16 @@ class Datapool:
             newest._history.restore(number, version)
             restored = Datapool(self.path, version)
             restored.ledger.restore(number, {"number": version.number})
-            if (self.path / latest.CSV_NAME).exists():
-                restored.write_csv()
+            restored.refresh_csv()
             return restored
 
-    def write_csv(self) -> None:
-        """Bring `datapool_latest.csv` to this version."""
-        latest.write_embeddings_csv(self.path / latest.CSV_NAME, self.filenames, self.embeddings, self.labels)
-        latest.mark_current(self.path, self.version.number)
+    def refresh_csv(self) -> None:
+        """Bring `datapool_latest.csv` to this version, which must be the newest, where the settings want one."""
+        if not Settings.read(self.path).csv:
+            latest.remove(self.path)
+        elif not latest.is_current(self.path, self.version.number):
+            latest.write_embeddings_csv(self.path / latest.CSV_NAME, self.filenames, self.embeddings, self.labels)
+            latest.mark_current(self.path, self.version.number)
 
     def prune(self) -> None:
         """Forget every version but this one, which must be the newest."""

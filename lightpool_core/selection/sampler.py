@@ -14,7 +14,7 @@ import numpy as np
 
 from lightpool_core.arrays import Distances, Embeddings, ExactDistances, Mask, Rows
 from lightpool_core.candidates import Candidates
-from lightpool_core.errors import SettingsError
+from lightpool_core.errors import ContractViolation, SettingsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,3 +99,21 @@ class Sampler(Protocol):
         self, candidates: Candidates, pool: PoolView, stop: Stop, rng: np.random.Generator
     ) -> Selection:
         """Choose from `candidates` what joins `pool`. The same arguments give the same answer."""
+
+
+def checked(selection: Selection, n_candidates: int, stop: Stop, name: str) -> Selection:
+    """`selection`, or ContractViolation where sampler `name` answered what its protocol forbids."""
+    indices, distances = selection.indices, selection.distances
+    if indices.ndim != 1 or indices.dtype != np.int64:
+        raise ContractViolation(f"sampler {name} answers indices {indices.dtype} {indices.shape}, not int64 (K,)")
+    if distances.shape != indices.shape or distances.dtype != np.float32:
+        raise ContractViolation(
+            f"sampler {name} answers distances {distances.dtype} {distances.shape}, not float32 {indices.shape}"
+        )
+    if len(indices) and not (0 <= indices.min() and indices.max() < n_candidates):
+        raise ContractViolation(f"sampler {name} chose a candidate that is none of the {n_candidates}")
+    if len(np.unique(indices)) < len(indices):
+        raise ContractViolation(f"sampler {name} chose a candidate twice")
+    if len(indices) > stop.count(n_candidates):
+        raise ContractViolation(f"sampler {name} chose {len(indices)}, more than n_samples {stop.n_samples} allows")
+    return selection

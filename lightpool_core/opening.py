@@ -1,0 +1,119 @@
+"""Making a pool, opening it for writing, and the embedder that it lives with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lightpool_core.embedding.checkpoint import Checkpoint
+from lightpool_core.embedding.embedder import Embedder
+from lightpool_core.errors import CorruptPool, EmbedderMismatch, PoolExists
+from lightpool_core.pool.datapool import CHECKPOINT_NAME, Datapool
+from lightpool_core.pool.lock import writing
+from lightpool_core.pool.runs import unsettled
+from lightpool_core.registry import changes_nothing, make
+from lightpool_core.settings import SETTINGS_NAME, PluginChoice, Settings
+
+
+def is_pool(path: Path) -> bool:
+    """True if there is a datapool in the folder `path`."""
+    return (path / SETTINGS_NAME).is_file()
+
+
+def create(path: str | Path, settings: Settings) -> Datapool:
+    """Make an empty pool in the folder `path`.
+
+    Raises PoolExists, and what is wrong with the settings or their plugins; then nothing is left behind.
+    """
+    path = Path(path)
+    if is_pool(path):
+        raise PoolExists(f"{path} is a datapool already; grow it with: lightpool append --pool {path}")
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise PoolExists(f"{path} exists and is no datapool; choose a name that is free")
+    make("sampler", settings.sampler)
+    embedder: Embedder = make("embedder", settings.embedder)
+    checkpoint = Checkpoint.of(settings.embedder.name, settings.embedder.options, embedder)
+    path.mkdir(parents=True, exist_ok=True)
+    with writing(path):
+        pool = Datapool.create(path, checkpoint.dim, checkpoint.fingerprint)
+        checkpoint.write(path / CHECKPOINT_NAME)
+        settings.write(path)  # last: it is what makes the folder a pool
+        pool.refresh_csv()
+    return pool
+
+
+@contextmanager
+def opened_for_writing(path: Path) -> Iterator[Datapool]:
+    """The newest version of a pool, locked, with whatever an interrupted command left half done completed."""
+    Datapool.open(path)
+    with writing(path):
+        yield _repaired(Datapool.open(path))
+
+
+def embedder_of(pool: Datapool, settings: Settings) -> Embedder:
+    """The embedder that made the pool's embeddings, if it is the one that `settings` ask for.
+
+    Raises EmbedderMismatch where it is another one.
+    """
+    path = pool.path / CHECKPOINT_NAME
+    own = Settings.read(pool.path).embedder
+    checkpoint = Checkpoint.read(path) if path.exists() else None
+    choice = settings.embedder
+    if checkpoint is None:
+        embedder: Embedder = make("embedder", own)
+        _verify(pool, own, embedder)
+        checkpoint = Checkpoint.of(own.name, own.options, embedder)
+        checkpoint.write(path)
+    if checkpoint.fingerprint != pool.version.fingerprint:
+        raise CorruptPool(
+            f"{path} holds another embedder than the one that made the pool; delete it and append again"
+        )
+    if choice.name == checkpoint.embedder and changes_nothing(
+        "embedder", choice.name, checkpoint.options, choice.options
+    ):
+        return checkpoint.restored(make("embedder", choice))
+    embedder = make("embedder", choice)
+    _verify(pool, choice, embedder)
+    return embedder
+
+
+def _verify(pool: Datapool, choice: PluginChoice, embedder: Embedder) -> None:
+    if embedder.fingerprint != pool.version.fingerprint:
+        own = Settings.read(pool.path).embedder
+        raise EmbedderMismatch(
+            f"{pool.path} was embedded by {described(own)} ({pool.version.fingerprint}), this run asks for"
+            f" {described(choice)} ({embedder.fingerprint}): distances between two embedders mean nothing;"
+            " leave the embedder out, or make a new pool"
+        )
+
+
+def described(choice: PluginChoice) -> str:
+    """A plugin choice in words."""
+    options = ", ".join(f"{key}={value}" for key, value in choice.options.items())
+    return f"{choice.name} ({options})" if options else choice.name
+
+
+def _repaired(pool: Datapool) -> Datapool:
+    """Complete what was cut off between the samples, the ledger and the views."""
+    version = pool.version
+    behind = pool.ledger.newest()["number"] < version.number
+    for run in unsettled(pool.path):
+        if behind and run.name == version.run:
+            pool.ledger.record_rows(run.owed(), {"number": version.number})
+            run.settle()
+        elif _recorded(pool, run.name):
+            run.settle()
+        else:
+            run.discard()
+    if behind and version.restored is not None and version.event == "restore":
+        pool.ledger.restore(version.restored, {"number": version.number})
+    pool.refresh_csv()
+    return pool
+
+
+def _recorded(pool: Datapool, run: str) -> bool:
+    """True if the ledger or the history knows the run: only its last step was cut off."""
+    notes = pool.ledger.newest()
+    return bool(notes.get("run") == run or any(version.run == run for version in pool.history()))

@@ -1,0 +1,174 @@
+"""Plugins by name: entry points, or a class in a file. The only place that knows how they are looked up."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from lightpool_core.errors import ContractViolation, PluginUnavailable, SettingsError, UnknownPlugin
+from lightpool_core.settings import PluginChoice
+
+Kind = Literal["embedder", "sampler"]
+
+_GROUPS: dict[Kind, str] = {"embedder": "lightpool.embedders", "sampler": "lightpool.samplers"}
+
+
+@dataclass(frozen=True, slots=True)
+class PluginOption:
+    """One field of a plugin."""
+
+    name: str
+    type: str
+    default: Any
+
+
+@dataclass(frozen=True, slots=True)
+class PluginInfo:
+    """What `lightpool plugins` shows of a plugin."""
+
+    name: str
+    kind: Kind
+    distribution: str
+    description: str = ""
+    options: tuple[PluginOption, ...] = ()
+    error: str = ""
+    """Why it cannot be used; empty where it can."""
+
+
+def names(kind: Kind) -> list[str]:
+    """The names of all installed plugins of that kind, sorted; imports none of them."""
+    return sorted({point.name for point in _entry_points(kind)})
+
+
+def installed() -> list[PluginInfo]:
+    """Every installed plugin; one that cannot be imported says why."""
+    return [_info(kind, point) for kind in _GROUPS for point in sorted(_entry_points(kind), key=lambda p: p.name)]
+
+
+def make(kind: Kind, choice: PluginChoice) -> Any:
+    """The plugin of that name, with its options.
+
+    Raises UnknownPlugin, PluginUnavailable, and SettingsError for an option that it does not have or cannot take.
+    """
+    plugin = _load(kind, choice.name)
+    if not (inspect.isclass(plugin) and is_dataclass(plugin)):
+        raise ContractViolation(f"{kind} {choice.name} is no dataclass; see docs/plugins.md for what a plugin is")
+    known = {option.name: option for option in _option_fields(plugin)}
+    hints = typing.get_type_hints(plugin)
+    values = {}
+    for name, value in choice.options.items():
+        if name not in known:
+            has = f"its options are {', '.join(known)}" if known else "it has none"
+            raise SettingsError(f"{kind} {choice.name} has no option {name!r}; {has}")
+        values[name] = _converted(f"option {name} of {kind} {choice.name}", value, hints[name])
+    missing = [name for name, option in known.items() if _default(option) is MISSING and name not in values]
+    if missing:
+        raise SettingsError(f"{kind} {choice.name} needs the option {missing[0]}; give it as {missing[0]}=VALUE")
+    return plugin(**values)
+
+
+def changes_nothing(kind: Kind, name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """True if two sets of options differ in fields only that leave results as they are (`metadata["runtime"]`)."""
+    runtime = {f.name for f in _option_fields(_load(kind, name)) if f.metadata.get("runtime")}
+    differ = {key for key in {**before, **after} if before.get(key) != after.get(key)}
+    return differ <= runtime
+
+
+def _load(kind: Kind, name: str) -> Any:
+    file, colon, attribute = name.rpartition(":")
+    if colon and file.endswith(".py"):
+        return _load_from_file(Path(file), attribute)
+    for point in _entry_points(kind):
+        if point.name == name:
+            try:
+                return point.load()
+            # A stranger's module may raise anything while it is imported.
+            except Exception as error:
+                raise PluginUnavailable(f"{kind} {name} ({_origin(point)}) cannot be used: {_line(error)}") from error
+    close = difflib.get_close_matches(name, names(kind), n=1)
+    hint = f"did you mean {close[0]}?" if close else f"installed are {', '.join(names(kind))}"
+    raise UnknownPlugin(f"there is no {kind} {name!r}; {hint}")
+
+
+def _load_from_file(file: Path, attribute: str) -> Any:
+    if not file.is_file():
+        raise UnknownPlugin(f"plugin file {file} does not exist; the form is path/to/file.py:ClassName")
+    spec = importlib.util.spec_from_file_location(f"lightpool_file_{file.stem}", file)
+    assert spec is not None and spec.loader is not None  # the name ends in .py
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # as above
+        raise PluginUnavailable(f"plugin file {file} cannot be used: {_line(error)}") from error
+    if not hasattr(module, attribute):
+        raise UnknownPlugin(f"plugin file {file} has no class {attribute}; the form is path/to/file.py:ClassName")
+    return getattr(module, attribute)
+
+
+def _entry_points(kind: Kind) -> list[Any]:
+    import entrypoints
+
+    return list(entrypoints.get_group_all(_GROUPS[kind]))
+
+
+def _origin(point: Any) -> str:
+    return f"{point.distro.name} {point.distro.version}" if point.distro else "unknown distribution"
+
+
+def _info(kind: Kind, point: Any) -> PluginInfo:
+    try:
+        plugin = _load(kind, point.name)
+        options = tuple(
+            PluginOption(f.name, _type_name(typing.get_type_hints(plugin)[f.name]), _default(f))
+            for f in _option_fields(plugin)
+        )
+    except Exception as error:  # whatever is wrong with one plugin must not hide the others
+        return PluginInfo(point.name, kind, _origin(point), error=_line(error))
+    description = (inspect.getdoc(plugin) or "").partition("\n")[0]
+    return PluginInfo(point.name, kind, _origin(point), description, options)
+
+
+def _option_fields(plugin: Any) -> list[Field[Any]]:
+    return [f for f in fields(plugin) if f.init and f.metadata.get("option", True)]
+
+
+def _default(option: Field[Any]) -> Any:
+    return option.default_factory() if option.default_factory is not MISSING else option.default
+
+
+def _type_name(hint: Any) -> str:
+    if typing.get_origin(hint) is Literal:
+        return " | ".join(map(str, typing.get_args(hint)))
+    return hint.__name__ if inspect.isclass(hint) else str(hint).replace("typing.", "")
+
+
+def _converted(what: str, value: Any, hint: Any) -> Any:
+    """`value`, from a command line or a settings file, as the type that the field asks for."""
+    choices = typing.get_args(hint)
+    if typing.get_origin(hint) is Literal:
+        if value not in choices:
+            raise SettingsError(f"{what} is {value!r}; it can be {', '.join(map(str, choices))}")
+        return value
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        hint = next(choice for choice in choices if choice is not type(None))
+    if hint is bool and isinstance(value, str):
+        words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+        if value.lower() not in words:
+            raise SettingsError(f"{what} is {value!r}; it can be true or false")
+        return words[value.lower()]
+    convert: Callable[[Any], Any] | None = hint if hint in (int, float, str, Path) else None
+    try:
+        return convert(value) if convert else value
+    except (TypeError, ValueError):
+        raise SettingsError(f"{what} is {value!r}; it has to be of type {_type_name(hint)}") from None
+
+
+def _line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
