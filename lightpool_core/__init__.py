@@ -1,1 +1,67 @@
 """The engine of lightpool: knows no terminal and imports no plugin."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lightpool_core.appending import Mode, append
+    from lightpool_core.candidates import Candidates
+    from lightpool_core.embedding.embedder import Embedder, WeightedEmbedder
+    from lightpool_core.errors import LightpoolError
+    from lightpool_core.opening import create
+    from lightpool_core.pool.datapool import Datapool
+    from lightpool_core.pool.history import Version
+    from lightpool_core.report import Report
+    from lightpool_core.selecting import select
+    from lightpool_core.selection.sampler import PoolView, Sampler, Selection, Stop
+    from lightpool_core.settings import Overrides, PluginChoice, Settings
+
+# Imported at first use: `lightpool --help` must not wait for numpy and its friends.
+_HOMES = {
+    "Candidates": "candidates",
+    "Datapool": "pool.datapool",
+    "Embedder": "embedding.embedder",
+    "LightpoolError": "errors",
+    "Mode": "appending",
+    "Overrides": "settings",
+    "PluginChoice": "settings",
+    "PoolView": "selection.sampler",
+    "Report": "report",
+    "Sampler": "selection.sampler",
+    "Selection": "selection.sampler",
+    "Settings": "settings",
+    "Stop": "selection.sampler",
+    "Version": "pool.history",
+    "WeightedEmbedder": "embedding.embedder",
+    "append": "appending",
+    "create": "opening",
+    "select": "selecting",
+}
+__all__ = [
+    "Candidates",
+    "Datapool",
+    "Embedder",
+    "LightpoolError",
+    "Mode",
+    "Overrides",
+    "PluginChoice",
+    "PoolView",
+    "Report",
+    "Sampler",
+    "Selection",
+    "Settings",
+    "Stop",
+    "Version",
+    "WeightedEmbedder",
+    "append",
+    "create",
+    "select",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

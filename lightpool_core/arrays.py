@@ -24,10 +24,13 @@ Rows: TypeAlias = npt.NDArray[np.int64]
 Labels: TypeAlias = npt.NDArray[np.int64]
 Mask: TypeAlias = npt.NDArray[np.bool_]
 
+_ROUNDING = 1e-6
+
 
 def unit_rows(vectors: npt.ArrayLike) -> Embeddings:
     """`vectors` (N, D) scaled to length 1 each, computed in float64 and rounded once.
 
+    Rows that have length 1 but for rounding stay bit for bit as they are.
     Raises ValueError naming the first row that is not finite or has no direction.
     """
     wide = np.asarray(vectors, dtype=np.float64)
@@ -35,6 +38,7 @@ def unit_rows(vectors: npt.ArrayLike) -> Embeddings:
     usable = np.isfinite(lengths) & (lengths > 0)
     if not usable.all():
         raise ValueError(f"row {int(np.argmin(usable))} is zero or not finite")
+    lengths[np.abs(lengths - 1) < _ROUNDING] = 1.0
     return np.ascontiguousarray(wide / lengths[:, None], dtype=np.float32)
 
 

@@ -20,18 +20,6 @@ from lightpool_core.triage import Fresh, with_distinct_names
 
 
 @dataclass(frozen=True)
-class Method:
-    """How candidates are made and chosen."""
-
-    embedder: Embedder
-    sampler: Sampler
-    stop: Stop
-    fps: float | None = 1.0
-    """Frames per second of a video; None for every frame."""
-    seed: int = 0
-
-
-@dataclass(frozen=True)
 class Members:
     """What the pool already holds, to recognise it when it comes again."""
 
@@ -76,14 +64,34 @@ class Proposal:
         return self.candidates.take(self.selection.indices)
 
 
+def stop_for(stop: Stop, embedder: Embedder) -> Stop:
+    """`stop`, or where it has no condition at all the embedder's near-duplicate distance."""
+    return Stop(min_distance=embedder.near_duplicate) if stop == Stop() else stop
+
+
+def nothing(dim: int) -> Proposal:
+    """The proposal of a run without new sources."""
+    none = np.empty(0, dtype=np.int64)
+    candidates = Candidates(np.empty((0, dim), np.float32), none, ())
+    return Proposal(candidates, Selection(none, np.empty(0, np.float32)), (), 0)
+
+
 def embed(
-    fresh: Sequence[Fresh], method: Method, members: Members, progress: Progress = SILENT
+    fresh: Sequence[Fresh],
+    members: Members,
+    embedder: Embedder,
+    *,
+    fps: float | None,
+    progress: Progress = SILENT,
 ) -> tuple[Candidates, tuple[Outcome, ...], int]:
-    """Decode and embed `fresh`: the candidates, what became of each source, and how many pictures there were."""
+    """Decode and embed `fresh`: the candidates, what became of each source, and how many pictures there were.
+
+    `fps` frames per second of a video, None for every frame; `members` of the pool are passed over.
+    """
     named = with_distinct_names(fresh, members.sources)
     twins = _Twins(members, {entry.source.name: entry.digest for entry in named})
     sources = [entry.source for entry in named]
-    embedded = embed_sources(sources, method.embedder, fps=method.fps, keep=twins.keep, progress=progress)
+    embedded = embed_sources(sources, embedder, fps=fps, keep=twins.keep, progress=progress)
     outcomes = tuple(
         _outcome(decoded, entry.digest, twins.of(decoded.source))
         for decoded, entry in zip(embedded.sources, named, strict=True)
@@ -92,14 +100,19 @@ def embed(
 
 
 def choose(
-    candidates: Candidates, pool: PoolView, method: Method, progress: Progress = SILENT
+    candidates: Candidates,
+    pool: PoolView,
+    sampler: Sampler,
+    stop: Stop,
+    *,
+    seed: int,
+    progress: Progress = SILENT,
 ) -> Selection:
-    """What the sampler of `method` picks from `candidates`, checked against its contract."""
-    rng = np.random.default_rng(method.seed)
+    """What `sampler` picks from `candidates`, checked against its contract."""
     with progress.stage("selecting", len(candidates)) as stage:
-        selection = method.sampler.select(candidates, pool, method.stop, rng)
+        selection = sampler.select(candidates, pool, stop, np.random.default_rng(seed))
         stage.advance(len(candidates))
-    return checked(selection, len(candidates), method.stop, type(method.sampler).__name__)
+    return checked(selection, len(candidates), stop, type(sampler).__name__)
 
 
 class _Twins:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lightpool_core.embedding.embedder import Embedder, WeightedEmbedder
+from lightpool_core.embedding.embedder import Embedder, has_weights
 from lightpool_core.errors import CorruptPool, EmbedderMismatch
 
 _FORMAT = 1
@@ -27,7 +27,7 @@ class Checkpoint:
     @classmethod
     def of(cls, name: str, options: Mapping[str, Any], embedder: Embedder) -> Checkpoint:
         """The checkpoint of `embedder`, which was made as plugin `name` with `options`."""
-        weights = embedder.weights() if isinstance(embedder, WeightedEmbedder) else {}
+        weights = embedder.weights() if has_weights(embedder) else {}
         return cls(name, dict(options), embedder.fingerprint, embedder.dim, dict(weights))
 
     def restored(self, embedder: Embedder) -> Embedder:
@@ -35,7 +35,7 @@ class Checkpoint:
 
         Raises EmbedderMismatch where it no longer is what made the pool.
         """
-        if isinstance(embedder, WeightedEmbedder):
+        if has_weights(embedder):
             embedder = embedder.with_weights(self.weights)
         if embedder.fingerprint != self.fingerprint:
             raise EmbedderMismatch(

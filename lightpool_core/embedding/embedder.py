@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeGuard
 
 from lightpool_core.arrays import Array, Embeddings, Pixels
 
 
-@runtime_checkable
 class Embedder(Protocol):
     """Turns pictures into vectors whose distance says how different they look.
 
@@ -39,7 +38,6 @@ class Embedder(Protocol):
         """Model inputs (B, *S) → (B, D) float32, finite, of any length but zero."""
 
 
-@runtime_checkable
 class WeightedEmbedder(Embedder, Protocol):
     """An embedder with weights that `checkpoint_latest.ckpt` must keep."""
 
@@ -48,3 +46,8 @@ class WeightedEmbedder(Embedder, Protocol):
 
     def with_weights(self, weights: Mapping[str, Any]) -> WeightedEmbedder:
         """The same embedder, using `weights` instead of loading its own."""
+
+
+def has_weights(embedder: Embedder) -> TypeGuard[WeightedEmbedder]:
+    """True if `embedder` is a WeightedEmbedder; asks the class, so that no model is loaded by the question."""
+    return hasattr(type(embedder), "weights") and hasattr(type(embedder), "with_weights")

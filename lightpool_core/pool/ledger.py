@@ -28,6 +28,9 @@ SCHEMA = pa.schema([
     ("run", pa.string()),
 ])  # fmt: skip
 
+_STATE = ["file", "size", "mtime_ns"]
+"""What tells a file in one state from all others, without reading it."""
+
 Status = Literal["processed", "corrupt", "duplicate"]
 
 
@@ -69,16 +72,14 @@ class Ledger:
 
     def unseen(self, sources: Sequence[Source]) -> list[Source]:
         """Those of which no path with that size and modification time is known, in the given order."""
-        keys = ["file", "size", "mtime_ns"]
-        known = self._table.dataset().to_table(columns=keys)
+        known = self._table.dataset().to_table(columns=_STATE)
         listed = pa.table({
-            "file": [str(source.file) for source in sources],
+            "file": pa.array([str(source.file) for source in sources], pa.string()),
             "size": pa.array([source.size for source in sources], pa.int64()),
             "mtime_ns": pa.array([source.mtime_ns for source in sources], pa.int64()),
             "row": pa.array(range(len(sources)), pa.int64()),
         })  # fmt: skip
-        listed = listed.set_column(0, "file", listed["file"].cast(pa.string()))
-        left = listed.join(known, keys=keys, join_type="left anti")
+        left = listed.join(known, keys=_STATE, join_type="left anti")
         return [sources[row] for row in sorted(left["row"].to_pylist())]
 
     def known(self, digests: Iterable[str]) -> dict[str, Record]:
@@ -94,15 +95,11 @@ class Ledger:
     def __len__(self) -> int:
         return int(self._table.dataset().count_rows())
 
-    def record(self, outcomes: Sequence[Outcome], run: str, note: Note) -> None:
-        """Remember `outcomes`; those that could not be read are left out, so that a later run tries again."""
-        self.record_rows(rows_of(outcomes, run), note)
-
     def record_rows(self, rows: pa.Table, note: Note) -> None:
         """Remember `rows` of this table's schema, but no file twice in the same state."""
-        keys = ["file", "size", "mtime_ns"]
-        known = self._table.dataset().to_table(columns=keys)
-        self._table.append(rows.join(known, keys=keys, join_type="left anti").select(SCHEMA.names), note)
+        known = self._table.dataset().to_table(columns=_STATE)
+        news = rows.join(known, keys=_STATE, join_type="left anti").select(SCHEMA.names)
+        self._table.append(news.sort_by("source"), note)
 
     def newest(self) -> Note:
         """The note of the newest commit."""

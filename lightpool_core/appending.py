@@ -1,0 +1,229 @@
+"""The run, top to bottom: what is new in the inputs joins the pool if it adds something."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from lightpool_core.errors import SettingsError
+from lightpool_core.media.export import Picked, write_samples
+from lightpool_core.media.inputs import list_sources
+from lightpool_core.media.source import Source
+from lightpool_core.opening import create, described, embedder_of, is_pool, opened_for_writing
+from lightpool_core.pool.datapool import Datapool
+from lightpool_core.pool.history import Version, now
+from lightpool_core.pool.ledger import Outcome, rows_of
+from lightpool_core.pool.runs import Run
+from lightpool_core.progress import SILENT, Progress
+from lightpool_core.proposal import Members, Proposal, choose, embed, nothing, stop_for
+from lightpool_core.registry import make
+from lightpool_core.report import Problem, Report, SampleCounts, SourceCounts, Stopwatch
+from lightpool_core.settings import Overrides, Settings
+from lightpool_core.triage import Triage, nothing_known, triage
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """How a run differs from a plain one."""
+
+    process_all: bool = False
+    """Look at sources again that the ledger knows."""
+    dry_run: bool = False
+    """Choose, and commit nothing."""
+    output: Path | None = None
+    """A folder where the newly chosen samples are written as images."""
+
+
+def append(
+    path: str | Path,
+    overrides: Overrides | None = None,
+    mode: Mode | None = None,
+    progress: Progress = SILENT,
+) -> Report:
+    """Grow the pool in the folder `path` by what is new in its inputs; make it first if there is none.
+
+    `overrides` hold for this run; where they make the pool, they become its settings. Raises LightpoolError
+    with nothing changed.
+    """
+    path, overrides, mode = Path(path), overrides or Overrides(), mode or Mode()
+    settings = overrides.over(Settings.read(path) if is_pool(path) else Settings())
+    clock = Stopwatch()
+    with clock("listing"):
+        sources = listed(settings, path, progress)
+    run = _Append(path, settings, mode, progress, clock)
+    if is_pool(path):
+        return run(sources)
+    if mode.dry_run:
+        with tempfile.TemporaryDirectory() as nowhere:
+            create(Path(nowhere) / "pool", settings)
+            report = dataclasses.replace(run, path=Path(nowhere) / "pool")(sources)
+            return dataclasses.replace(report, pool=str(path))
+    create(path, settings)
+    return run(sources)
+
+
+def listed(settings: Settings, path: Path, progress: Progress) -> list[Source]:
+    """The sources in the inputs of `settings`. Raises SettingsError where there are no inputs at all."""
+    if not settings.inputs:
+        raise SettingsError(
+            f"{path} has no inputs; give --input DIR, or write inputs = [\"DIR\"] into its datapool.toml"
+        )
+    return list_sources(settings.inputs, settings.filenames, progress)
+
+
+@dataclass(frozen=True)
+class _Append:
+    """One run against the pool that lies in the folder `path`."""
+
+    path: Path
+    settings: Settings
+    mode: Mode
+    progress: Progress
+    clock: Stopwatch
+
+    def __call__(self, sources: Sequence[Source]) -> Report:
+        with opened_for_writing(self.path) as pool:
+            with self.clock("comparing"):
+                unseen = sources if self.mode.process_all else pool.ledger.unseen(sources)
+                known = nothing_known if self.mode.process_all else pool.ledger.known
+                sorted_out = triage(unseen, known, self.progress)
+            proposal = self._propose(pool, sorted_out)
+            report = self._report(pool, len(sources), sorted_out, proposal)
+            self._export(proposal, sorted_out)
+            if self.mode.dry_run or not unseen:
+                return report
+            return self._commit(pool, report, proposal, sorted_out)
+
+    def _propose(self, pool: Datapool, sorted_out: Triage) -> Proposal:
+        """Candidates from the fresh sources, and the sampler's choice among them."""
+        sampler = make("sampler", self.settings.sampler)
+        same_embedder = self.settings.embedder == Settings.read(self.path).embedder
+        if not sorted_out.fresh and same_embedder:
+            return nothing(pool.dim)
+        embedder = embedder_of(pool, self.settings)
+        stop = stop_for(self.settings.stop, embedder)
+        with self.clock("embedding"):
+            candidates, outcomes, n_decoded = embed(
+                sorted_out.fresh, Members.of(pool), embedder, fps=self.settings.fps, progress=self.progress
+            )
+        with self.clock("selecting"):
+            seed = self.settings.seed
+            selection = choose(candidates, pool.view(), sampler, stop, seed=seed, progress=self.progress)
+        return Proposal(candidates, selection, outcomes, n_decoded)
+
+    def _export(self, proposal: Proposal, sorted_out: Triage) -> None:
+        # Before the commit: a folder that cannot be written to must not cost the samples of this run.
+        if self.mode.output:
+            files = {outcome.source.name: outcome.source.file for outcome in proposal.outcomes}
+            refs = proposal.chosen.refs
+            write_samples([Picked(r.filename, files[r.source], r.frame) for r in refs], self.mode.output)
+
+    def _report(self, pool: Datapool, n_found: int, sorted_out: Triage, proposal: Proposal) -> Report:
+        new = [*sorted_out.settled, *proposal.outcomes]
+        n_selected = len(proposal.selection.indices)
+        stop = stop_for(self.settings.stop, make("embedder", self.settings.embedder))
+        return Report(
+            pool=str(self.path),
+            version=pool.version.number,
+            pool_size=len(pool) + n_selected,
+            sources=_source_counts(n_found, new),
+            samples=SampleCounts(
+                decoded=proposal.n_decoded,
+                duplicates=proposal.n_decoded - len(proposal.candidates),
+                candidates=len(proposal.candidates),
+                selected=n_selected,
+                rejected=len(proposal.candidates) - n_selected,
+            ),
+            embedder=described(self.settings.embedder),
+            sampler=described(self.settings.sampler),
+            n_samples=stop.n_samples,
+            min_distance=stop.min_distance,
+            min_distance_from="settings" if stop == self.settings.stop else "embedder",
+            dry_run=self.mode.dry_run,
+            corrupt=tuple(Problem(o.source.name, o.reason) for o in new if o.status == "corrupt"),
+            cut_short=tuple(Problem(o.source.name, o.reason) for o in new if o.status == "processed" and o.reason),
+            seconds=self.clock.seconds,
+        )
+
+    def _commit(self, pool: Datapool, report: Report, proposal: Proposal, sorted_out: Triage) -> Report:
+        """Samples first, ledger second, views last: cut anywhere, the next command completes it."""
+        run = Run.begin(self.path)
+        seen = [*sorted_out.settled, *sorted_out.unchanged, *proposal.outcomes]
+        number = pool.version.number + (1 if proposal.chosen else 0)
+        report = dataclasses.replace(report, run=run.name, version=number)
+        run.write(report.to_json(), _filenames(proposal, report, seen))
+        run.owe(rows_of(seen, run.name))
+        if proposal.chosen:
+            with self.clock("committing"):
+                version = _version(pool, report, run)
+                pool = pool.commit(_rows(proposal, sorted_out, version), version)
+        note = {"number": number, "run": run.name}
+        pool.ledger.record_rows(run.owed(), note)
+        run.write(report.to_json(), {})  # once more, with the seconds of the commit
+        run.settle()
+        pool.refresh_csv()
+        if proposal.chosen and not self.settings.keep_history:
+            pool.prune()
+        return report
+
+
+def _source_counts(n_found: int, new: Sequence[Outcome]) -> SourceCounts:
+    n = {status: sum(o.status == status for o in new) for status in ("processed", "duplicate", "corrupt")}
+    return SourceCounts(
+        n_found, n_found - len(new), len(new), n["processed"], n["duplicate"], n["corrupt"]
+    )
+
+
+def _version(pool: Datapool, report: Report, run: Run) -> Version:
+    return Version(
+        number=report.version,
+        time=now(),
+        samples=report.pool_size,
+        added=report.samples.selected,
+        event="append",
+        dim=pool.dim,
+        fingerprint=pool.version.fingerprint,
+        run=run.name,
+        counts={"sources": dataclasses.asdict(report.sources), "samples": dataclasses.asdict(report.samples)},
+    )
+
+
+def _rows(proposal: Proposal, sorted_out: Triage, version: Version) -> pa.Table:
+    """The chosen samples as rows of `history/`, without their positions."""
+    chosen, distances = proposal.chosen, proposal.selection.distances
+    outcomes = {outcome.source.name: outcome for outcome in proposal.outcomes}
+    sources = [outcomes[ref.source] for ref in chosen.refs]
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(chosen.embeddings.ravel()), chosen.embeddings.shape[1])
+    return pa.table({
+        "filename": pa.array(chosen.filenames, pa.string()),
+        "embedding": vectors,
+        "label": pa.array(chosen.labels),
+        "label_name": pa.array([outcome.source.label_name for outcome in sources], pa.string()),
+        "source": pa.array([ref.source for ref in chosen.refs], pa.string()),
+        "file": pa.array([str(outcome.source.file) for outcome in sources], pa.string()),
+        "frame": pa.array([ref.frame for ref in chosen.refs], pa.int64()),
+        "time": pa.array([ref.time for ref in chosen.refs], pa.float64()),
+        "width": pa.array(chosen.metadata["width"]),
+        "height": pa.array(chosen.metadata["height"]),
+        "digest": pa.array(chosen.digests, pa.string()),
+        "source_digest": pa.array([outcome.digest for outcome in sources], pa.string()),
+        "distance": pa.array([None if d == float("inf") else d for d in distances], pa.float32()),
+        "version": pa.array([version.number] * len(chosen), pa.int64()),
+        "run": pa.array([version.run] * len(chosen), pa.string()),
+    })  # fmt: skip
+
+
+def _filenames(proposal: Proposal, report: Report, seen: Sequence[Outcome]) -> dict[str, list[str]]:
+    chosen = set(proposal.selection.indices.tolist())
+    names = proposal.candidates.filenames
+    return {
+        "sampled": proposal.chosen.filenames,
+        "removed": [name for i, name in enumerate(names) if i not in chosen],
+        "corrupt": [problem.filename for problem in report.corrupt],
+        "duplicate": [outcome.source.name for outcome in seen if outcome.status == "duplicate"],
+    }

@@ -1,0 +1,56 @@
+"""Chosen samples → image files."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from PIL import Image
+
+from lightpool_core.errors import SourceError
+from lightpool_core.media.video import VideoStream
+
+
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """A sample to write: its name, the raw file it comes from, and which frame of it (None for an image)."""
+
+    filename: str
+    file: Path
+    frame: int | None
+
+
+def write_samples(samples: Sequence[Picked], folder: Path) -> None:
+    """Write `samples` under their names into `folder`: images as they are, frames as PNG at full resolution.
+
+    Raises SourceError where a raw file has gone, or `folder` cannot be written to.
+    """
+    root = folder.resolve()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        for file, group in groupby(sorted(samples, key=lambda s: str(s.file)), key=lambda s: s.file):
+            targets = {sample.frame: _target(root, sample.filename) for sample in group}
+            if None in targets:
+                shutil.copyfile(file, targets[None])
+            else:
+                _write_frames(file, {index: path for index, path in targets.items() if index is not None})
+    except OSError as error:
+        raise SourceError(f"samples cannot be written to {folder}: {error}") from error
+
+
+def _target(root: Path, filename: str) -> Path:
+    path = root / filename
+    if not path.resolve().is_relative_to(root):
+        raise SourceError(f"sample {filename!r} would be written outside of {root}; nothing more was written")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _write_frames(video: Path, targets: dict[int, Path]) -> None:
+    with VideoStream(video, indices=targets) as stream:
+        for frame in stream:
+            assert frame.index is not None  # frames of a video have one
+            Image.fromarray(frame.pixels).save(targets[frame.index])

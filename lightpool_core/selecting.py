@@ -1,0 +1,122 @@
+"""The same choice as an append's, without growing a pool."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lightpool_core.appending import listed
+from lightpool_core.arrays import Distances, Embeddings, Labels
+from lightpool_core.candidates import Candidates
+from lightpool_core.embeddings_file import read_embeddings
+from lightpool_core.errors import SettingsError
+from lightpool_core.media.source import SampleRef
+from lightpool_core.opening import embedder_of
+from lightpool_core.pool.datapool import Datapool
+from lightpool_core.pool.latest import write_embeddings_csv
+from lightpool_core.progress import SILENT, Progress
+from lightpool_core.proposal import Members, choose, embed, stop_for
+from lightpool_core.registry import make
+from lightpool_core.selection.neighbours import ArrayView
+from lightpool_core.selection.sampler import PoolView, Stop
+from lightpool_core.settings import Overrides, Settings
+from lightpool_core.triage import nothing_known, triage
+
+
+@dataclass(frozen=True, slots=True)
+class Picks:
+    """The chosen K samples in pick order."""
+
+    filenames: tuple[str, ...]
+    embeddings: Embeddings
+    labels: Labels
+    distances: Distances
+    """To the nearest kept when picked; infinite for the first."""
+
+    def to_json(self) -> str:
+        """`{"selected": [names], "distances": [numbers]}`; an infinite distance is null."""
+        distances = [None if np.isinf(d) else round(float(d), 7) for d in self.distances]
+        return json.dumps({"selected": list(self.filenames), "distances": distances}, ensure_ascii=False)
+
+    def write_csv(self, path: Path) -> None:
+        """An embeddings CSV of the choice."""
+        write_embeddings_csv(path, self.filenames, self.embeddings, self.labels)
+
+
+def select(
+    pool: Path | None = None,
+    embeddings: Path | None = None,
+    overrides: Overrides | None = None,
+    progress: Progress = SILENT,
+) -> Picks:
+    """Pick from a file of embeddings, from the inputs in `overrides`, or else from the pool itself.
+
+    From a file or inputs, relative to the pool where one is given. Stopping conditions come from `overrides`;
+    without any, raw input stops as an append would and everything else is ranked to the last.
+    """
+    overrides = overrides or Overrides()
+    datapool = Datapool.open(pool) if pool else None
+    settings = overrides.over(_settings(datapool, overrides))
+    if embeddings is not None:
+        candidates, view = _from_file(embeddings, datapool)
+        return _picked(candidates, view, settings, settings.stop, progress)
+    if overrides.inputs is not None:
+        return _from_inputs(datapool, settings, progress)
+    if datapool is None:
+        raise SettingsError("nothing to select from; give --pool, --embeddings FILE or --input DIR")
+    candidates = _candidates(datapool.filenames, datapool.embeddings, datapool.labels)
+    return _picked(candidates, _empty(datapool.dim), settings, settings.stop, progress)
+
+
+def _settings(pool: Datapool | None, overrides: Overrides) -> Settings:
+    """The pool's settings; its stopping conditions only where raw input is judged as an append would."""
+    settings = Settings.read(pool.path) if pool else Settings()
+    stops_given = overrides.n_samples is not None or overrides.min_distance is not None
+    if overrides.inputs is None or stops_given:
+        return dataclasses.replace(settings, n_samples=None, min_distance=None)
+    return settings
+
+
+def _from_file(path: Path, pool: Datapool | None) -> tuple[Candidates, PoolView]:
+    file = read_embeddings(path)
+    dim = file.embeddings.shape[1]
+    if pool is not None and pool.dim != dim:
+        raise SettingsError(
+            f"embeddings file {path} has dimension {dim}, the pool {pool.path} {pool.dim}: not the same embedder"
+        )
+    kept = [file.embeddings[file.selected], *([pool.embeddings] if pool else [])]
+    open_rows = np.flatnonzero(~file.selected)
+    names = [file.filenames[row] for row in open_rows]
+    view = ArrayView(np.concatenate(kept))
+    return _candidates(names, file.embeddings[open_rows], file.labels[open_rows]), view
+
+
+def _from_inputs(pool: Datapool | None, settings: Settings, progress: Progress) -> Picks:
+    sources = listed(settings, Path(), progress)
+    embedder = embedder_of(pool, settings) if pool else make("embedder", settings.embedder)
+    members = Members.of(pool) if pool else Members()
+    fresh = triage(sources, nothing_known, progress).fresh
+    candidates, _, _ = embed(fresh, members, embedder, fps=settings.fps, progress=progress)
+    view = pool.view() if pool else _empty(embedder.dim)
+    return _picked(candidates, view, settings, stop_for(settings.stop, embedder), progress)
+
+
+def _picked(
+    candidates: Candidates, view: PoolView, settings: Settings, stop: Stop, progress: Progress
+) -> Picks:
+    sampler = make("sampler", settings.sampler)
+    selection = choose(candidates, view, sampler, stop, seed=settings.seed, progress=progress)
+    chosen = candidates.take(selection.indices)
+    return Picks(tuple(chosen.filenames), chosen.embeddings, chosen.labels, selection.distances)
+
+
+def _candidates(filenames: list[str], embeddings: Embeddings, labels: Labels) -> Candidates:
+    return Candidates(embeddings, labels, tuple(SampleRef(name, name) for name in filenames))
+
+
+def _empty(dim: int) -> PoolView:
+    return ArrayView(np.empty((0, dim), dtype=np.float32))
