@@ -27,6 +27,8 @@ class PluginOption:
     name: str
     type: str
     default: Any
+    """None where it is required."""
+    required: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +128,18 @@ def _info(kind: Kind, point: Any) -> PluginInfo:
     try:
         plugin = _load(kind, point.name)
         options = tuple(
-            PluginOption(f.name, _type_name(typing.get_type_hints(plugin)[f.name]), _default(f))
-            for f in _option_fields(plugin)
+            _option(f, typing.get_type_hints(plugin)[f.name]) for f in _option_fields(plugin)
         )
     except Exception as error:  # whatever is wrong with one plugin must not hide the others
         return PluginInfo(point.name, kind, _origin(point), error=_line(error))
     description = (inspect.getdoc(plugin) or "").partition("\n")[0]
     return PluginInfo(point.name, kind, _origin(point), description, options)
+
+
+def _option(option: Field[Any], hint: Any) -> PluginOption:
+    default = _default(option)
+    required = default is MISSING
+    return PluginOption(option.name, _type_name(hint), None if required else default, required)
 
 
 def _option_fields(plugin: Any) -> list[Field[Any]]:

@@ -113,6 +113,16 @@ class Datapool:
         labels = pd.Series(self.labels, name="labels")
         return pd.concat([first, vectors, labels, more], axis=1)
 
+    def changes_since(self, other: Datapool) -> tuple[list[str], list[str]]:
+        """Names of the samples that joined since `other`, and of those that left, in the order of the pools."""
+        mine, theirs = (
+            pool.columns("filename", "digest").to_pylist() for pool in (self, other)
+        )
+        ours, old = ({(row["filename"], row["digest"]) for row in rows} for rows in (mine, theirs))
+        joined = [row["filename"] for row in mine if (row["filename"], row["digest"]) not in old]
+        left = [row["filename"] for row in theirs if (row["filename"], row["digest"]) not in ours]
+        return joined, left
+
     def view(self) -> ArrayView:
         """What a sampler needs to keep a distance from this pool."""
         rows = self.embeddings

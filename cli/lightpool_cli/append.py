@@ -1,0 +1,103 @@
+"""`lightpool append`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lightpool_cli import console, options
+
+if TYPE_CHECKING:
+    from lightpool_core import Report
+
+
+def append(
+    pool: options.Pool,
+    inputs: options.Inputs = None,
+    filenames: options.Filenames = None,
+    embedder: options.Embedder = None,
+    embedder_options: options.EmbedderOptions = None,
+    sampler: options.Sampler = None,
+    sampler_options: options.SamplerOptions = None,
+    n_samples: options.NSamples = None,
+    min_distance: options.MinDistance = None,
+    fps: options.Fps = None,
+    seed: options.Seed = None,
+    process_all: Annotated[
+        bool, typer.Option("--process-all", help="Look at files again that were processed before.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Choose, but change nothing in the pool.")] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write the newly chosen samples there as images, named as in the CSV."),
+    ] = None,
+    no_keep_history: options.NoKeepHistory = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Grow a datapool by what is new in its inputs.
+
+    Without options it repeats the pool's settings: the same command after every delivery. Options hold for
+    this run; where there is no pool yet, they make it and become its settings. A second input is combined
+    into the pool of the first by appending it.
+
+    \b
+    Examples:
+      lightpool append --pool my_datapool
+      lightpool append --pool my_datapool --input ~/other_dataset --n-samples 500
+      lightpool append --pool my_datapool --dry-run --json
+    """
+    from lightpool_core import Mode
+    from lightpool_core import append as run
+
+    plugins = (embedder, embedder_options, sampler, sampler_options)
+    stop = (n_samples, min_distance)
+    wanted = options.overrides(inputs, filenames, plugins, stop, fps, seed, no_keep_history)
+    with console.progress(quiet) as progress:
+        report = run(pool, wanted, Mode(process_all, dry_run, output), progress)
+    if json:
+        console.json_result(report.to_dict())
+    elif not quiet:
+        console.pairs(_summary(report))
+
+
+def _summary(report: Report) -> Iterator[tuple[str, object]]:
+    sources, samples = report.sources, report.samples
+    yield "datapool", f"{report.pool}, version {report.version}, {report.pool_size} samples"
+    if report.dry_run:
+        yield "dry run", "nothing was written; sizes are as if it had been"
+    yield (
+        "sources",
+        f"{sources.new} new ({sources.processed} processed, {sources.duplicates} duplicates,"
+        f" {sources.corrupt} corrupt), {sources.skipped} seen before",
+    )
+    for problem in report.corrupt[:_SHOWN]:
+        yield "  corrupt", f"{problem.filename}: {problem.reason}"
+    if len(report.corrupt) > _SHOWN:
+        yield "", f"and {len(report.corrupt) - _SHOWN} more, in {report.pool}/runs/{report.run}/report.json"
+    for problem in report.cut_short[:_SHOWN]:
+        yield "  cut short", f"{problem.filename}: {problem.reason}"
+    if not sources.new:
+        yield "", "nothing new: the pool is as it was"
+        return
+    yield "candidates", f"{samples.candidates}, and {samples.duplicates} duplicates of known pictures"
+    yield "selected", f"{samples.selected} by {report.sampler}, {_stop(report)}"
+    if not samples.selected:
+        yield "", "nothing differs enough: no new version"
+    yield "seconds", ", ".join(f"{name} {seconds:.1f}" for name, seconds in report.seconds.items())
+
+
+_SHOWN = 10
+
+
+def _stop(report: Report) -> str:
+    conditions = []
+    if report.n_samples is not None:
+        conditions.append(f"n_samples {report.n_samples}")
+    if report.min_distance is not None:
+        origin = f" (near-duplicate distance of {report.embedder})" if report.min_distance_from == "embedder" else ""
+        conditions.append(f"min_distance {report.min_distance:g}{origin}")
+    return " and ".join(conditions)

@@ -1,0 +1,115 @@
+"""The only place that draws: progress on stderr, results on stdout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+    from lightpool_core.progress import Progress, Stage
+
+
+@contextmanager
+def progress(quiet: bool) -> Iterator[Progress]:
+    """Bars on stderr while the block runs; nothing where `quiet`, or where stderr is no terminal."""
+    from rich.console import Console
+
+    from lightpool_core.progress import SILENT
+
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield SILENT
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
+    from rich.progress import TimeRemainingColumn
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description:>10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Bars(*columns, console=console) as bars:
+        yield _Drawn(bars)
+
+
+def lines(values: Iterable[object]) -> None:
+    """One value per line on stdout."""
+    import typer
+
+    for value in values:
+        typer.echo(value)
+
+
+def json_result(value: Any) -> None:
+    """One JSON value on stdout."""
+    import json
+
+    import typer
+
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> None:
+    """A table on stdout; folds long values instead of cutting them."""
+    from rich.console import Console
+    from rich.table import Table
+
+    drawn = Table(title=title, title_justify="left", header_style="bold")
+    for column in columns:
+        drawn.add_column(column, overflow="fold")
+    for row in rows:
+        drawn.add_row(*(_plain(value) for value in row))
+    Console().print(drawn)
+
+
+def pairs(rows: Iterable[tuple[str, object]]) -> None:
+    """Names and values in two columns on stdout."""
+    from rich.console import Console
+    from rich.table import Table
+
+    drawn = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    drawn.add_column(style="bold", no_wrap=True)
+    drawn.add_column(overflow="fold")
+    for name, value in rows:
+        drawn.add_row(name, _plain(value))
+    Console().print(drawn)
+
+
+def _plain(value: object) -> str:
+    from rich.markup import escape
+
+    return "" if value is None else escape(str(value))
+
+
+class _Drawn:
+    def __init__(self, bars: Bars) -> None:
+        self._bars = bars
+
+    def stage(self, name: str, total: int | None = None) -> Stage:
+        return _DrawnStage(self._bars, self._bars.add_task(name, total=total, rate=""))
+
+
+class _DrawnStage:
+    def __init__(self, bars: Bars, task: TaskID) -> None:
+        self._bars = bars
+        self._task = task
+
+    def __enter__(self) -> _DrawnStage:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        return None
+
+    def advance(self, n: int = 1) -> None:
+        self._bars.advance(self._task, n)
+        speed = next(task.speed for task in self._bars.tasks if task.id == self._task)
+        self._bars.update(self._task, rate=f"{speed:.0f}/s" if speed else "")

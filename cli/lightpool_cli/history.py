@@ -1,0 +1,117 @@
+"""`lightpool history` and its commands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lightpool_cli import console, options
+
+if TYPE_CHECKING:
+    from lightpool_core import Version
+
+app = typer.Typer(
+    no_args_is_help=True, help="The versions of a datapool: list, show, compare, go back.", rich_markup_mode=None
+)
+
+_Number = Annotated[str, typer.Argument(metavar="N", help="Number of a version.", autocompletion=options.version_numbers)]
+_Filenames = Annotated[bool, typer.Option("--filenames", help="Print filenames, one per line.")]
+
+
+@app.command("list")
+def list_versions(pool: options.Pool, json: options.Json = False) -> None:
+    """List the versions that can be restored, oldest first.
+
+    \b
+    Example:
+      lightpool history list --pool my_datapool
+    """
+    from lightpool_core import Datapool
+
+    versions = Datapool.open(pool).history()
+    if json:
+        console.json_result([version.to_note() for version in versions])
+        return
+    rows = [(v.number, f"{v.time:%Y-%m-%d %H:%M:%S}", v.samples, f"{v.added:+}", what(v)) for v in versions]
+    console.table(("version", "date (UTC)", "samples", "added", "what"), rows)
+
+
+@app.command()
+def show(number: _Number, pool: options.Pool, filenames: _Filenames = False, json: options.Json = False) -> None:
+    """Show one version, or with --filenames the names of its samples.
+
+    \b
+    Example:
+      lightpool history show 2 --pool my_datapool --filenames
+    """
+    from lightpool_core import Datapool
+
+    datapool = Datapool.open(pool, options.whole_number("version", number))
+    version = datapool.version
+    if filenames:
+        names = datapool.filenames
+        console.json_result(names) if json else console.lines(names)
+    elif json:
+        console.json_result(version.to_note())
+    else:
+        console.pairs(
+            [
+                ("version", version.number),
+                ("date", f"{version.time:%Y-%m-%d %H:%M:%S} UTC"),
+                ("samples", version.samples),
+                ("added", f"{version.added:+}"),
+                ("what", what(version)),
+                ("run", f"{pool}/runs/{version.run}" if version.run else None),
+            ]
+        )
+
+
+@app.command()
+def diff(a: _Number, b: _Number, pool: options.Pool, json: options.Json = False) -> None:
+    """Print what changed from version A to version B: '+ name' joined, '- name' left.
+
+    \b
+    Example:
+      lightpool history diff 1 2 --pool my_datapool
+    """
+    from lightpool_core import Datapool
+
+    before = Datapool.open(pool, options.whole_number("version", a))
+    joined, left = Datapool.open(pool, options.whole_number("version", b)).changes_since(before)
+    if json:
+        console.json_result({"joined": joined, "left": left})
+    else:
+        console.lines([*(f"+ {name}" for name in joined), *(f"- {name}" for name in left)])
+
+
+@app.command()
+def restore(number: _Number, pool: options.Pool) -> None:
+    """Make a new version equal to version N; no version is lost by it.
+
+    What was processed after version N counts as new again: the next append looks at it.
+
+    \b
+    Example:
+      lightpool history restore 1 --pool my_datapool
+    """
+    from lightpool_core import Datapool
+
+    before = Datapool.open(pool)
+    restored = before.restore(options.whole_number("version", number))
+    if restored.version.number == before.version.number:
+        console.lines([f"version {before.version.number} is the newest already: nothing to do"])
+    else:
+        console.lines(
+            [f"version {restored.version.number} is now equal to version {number}: {len(restored)} samples"]
+        )
+
+
+def what(version: Version) -> str:
+    """In a few words, what made a version."""
+    if version.event == "restore":
+        return f"restored version {version.restored}"
+    if version.event == "append" and version.counts:
+        sources = version.counts["sources"]["new"]
+        return f"append: {sources} new source{'s' if sources != 1 else ''}, {version.counts['samples']['candidates']} candidates"
+    return version.event

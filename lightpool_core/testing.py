@@ -1,0 +1,94 @@
+"""The plugin contracts as callable checks, for the tests of plugin authors."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from lightpool_core.arrays import Embeddings, Pixels, unit_rows
+from lightpool_core.candidates import Candidates
+from lightpool_core.embedding.embedder import Embedder
+from lightpool_core.errors import ContractViolation
+from lightpool_core.media.source import SampleRef
+from lightpool_core.selection.neighbours import ArrayView
+from lightpool_core.selection.sampler import Sampler, Selection, Stop, checked
+
+_SHAPES = ((48, 64, 3), (64, 48, 3), (7, 5, 3), (1, 1, 3), (300, 200, 3))
+
+
+def check_embedder(embedder: Embedder) -> None:
+    """Run `embedder` on small pictures. Raises ContractViolation saying which promise it breaks."""
+    name = type(embedder).__name__
+    _require(dataclasses.is_dataclass(embedder), name, "is no dataclass")
+    _require(isinstance(embedder.dim, int) and embedder.dim > 0, name, "has no dim above 0")
+    _require(bool(embedder.fingerprint), name, "has no fingerprint")
+    _require(embedder.fingerprint == dataclasses.replace(embedder).fingerprint, name, "changes its fingerprint")
+    _require(embedder.input_size > 0, name, "has no input_size above 0")
+    _require(0 <= embedder.near_duplicate <= 2, name, "has a near_duplicate that is not from 0 to 2")
+    prepared = [np.asarray(embedder.prepare(picture)) for picture in _pictures()]
+    shapes = sorted({array.shape for array in prepared})
+    _require(len(shapes) == 1, name, f"prepares pictures to different shapes, {shapes}")
+    together = _embedded(embedder, np.stack(prepared))
+    alone = np.concatenate([_embedded(embedder, array[None]) for array in prepared])
+    _require(np.allclose(together, alone, atol=1e-3), name, "answers otherwise for a picture alone than in a batch")
+
+
+def check_sampler(sampler: Sampler) -> None:
+    """Run `sampler` on small problems. Raises ContractViolation saying which promise it breaks."""
+    name = type(sampler).__name__
+    _require(dataclasses.is_dataclass(sampler), name, "is no dataclass")
+    rng = np.random.default_rng(0)
+    candidates, pool = _unit(rng, 60), _unit(rng, 20)
+    crowded = np.concatenate([candidates, candidates[:30]])
+    for rows in (candidates, crowded, candidates[:1], candidates[:0]):
+        for kept in (pool, pool[:0]):
+            for stop in (Stop(), Stop(5), Stop(0), Stop(0.5), Stop(min_distance=0.8), Stop(40, 0.5)):
+                _check_selection(sampler, rows, kept, stop)
+
+
+def _check_selection(sampler: Sampler, rows: Embeddings, kept: Embeddings, stop: Stop) -> None:
+    name = type(sampler).__name__
+    first, again = _selection(sampler, rows, kept, stop), _selection(sampler, rows, kept, stop)
+    _require(np.array_equal(first.indices, again.indices), name, "answers otherwise when asked again")
+    if stop.min_distance is None:
+        return
+    together = np.concatenate([kept, rows[first.indices]]).astype(np.float64)
+    for i in range(len(kept), len(together)):
+        if i and np.linalg.norm(together[:i] - together[i], axis=1).min() < stop.min_distance:
+            raise ContractViolation(f"sampler {name} keeps two samples closer than min_distance {stop.min_distance}")
+
+
+def _selection(sampler: Sampler, rows: Embeddings, kept: Embeddings, stop: Stop) -> Selection:
+    refs = tuple(SampleRef(f"{i:03}.png", f"{i:03}.png") for i in range(len(rows)))
+    candidates = Candidates(rows, np.zeros(len(rows), np.int64), refs)
+    answer = sampler.select(candidates, ArrayView(kept), stop, np.random.default_rng(1))
+    return checked(answer, len(rows), stop, type(sampler).__name__)
+
+
+def _pictures() -> list[Pixels]:
+    rng = np.random.default_rng(0)
+    noise = [rng.integers(0, 256, shape, dtype=np.uint8) for shape in _SHAPES]
+    flat = [np.full((32, 32, 3), value, dtype=np.uint8) for value in (0, 128, 255)]
+    return noise + flat
+
+
+def _embedded(embedder: Embedder, batch: np.ndarray) -> Embeddings:  # type: ignore[type-arg]  # any prepared shape
+    name = type(embedder).__name__
+    answer = np.asarray(embedder.embed(batch))
+    wanted = (len(batch), embedder.dim)
+    _require(answer.shape == wanted, name, f"answers shape {answer.shape}, not {wanted}")
+    _require(answer.dtype == np.float32, name, f"answers {answer.dtype}, not float32")
+    try:
+        return unit_rows(answer)
+    except ValueError as error:
+        raise ContractViolation(f"embedder {name}: {error}") from error
+
+
+def _unit(rng: np.random.Generator, n: int) -> Embeddings:
+    return unit_rows(rng.normal(size=(n, 6)))
+
+
+def _require(holds: bool, name: str, complaint: str) -> None:
+    if not holds:
+        raise ContractViolation(f"plugin {name} {complaint}")
