@@ -70,9 +70,7 @@ def append(
 def listed(settings: Settings, path: Path, progress: Progress) -> list[Source]:
     """The sources in the inputs of `settings`. Raises SettingsError where there are no inputs at all."""
     if not settings.inputs:
-        raise SettingsError(
-            f"{path} has no inputs; give --input DIR, or write inputs = [\"DIR\"] into its datapool.toml"
-        )
+        raise SettingsError(f'{path} has no inputs; give --input DIR, or write inputs = ["DIR"] into its datapool.toml')
     return list_sources(settings.inputs, settings.filenames, progress)
 
 
@@ -94,7 +92,7 @@ class _Append:
                 sorted_out = triage(unseen, known, self.progress)
             proposal = self._propose(pool, sorted_out)
             report = self._report(pool, len(sources), sorted_out, proposal)
-            self._export(proposal, sorted_out)
+            self._export(proposal)
             if self.mode.dry_run or not unseen:
                 return report
             return self._commit(pool, report, proposal, sorted_out)
@@ -116,7 +114,7 @@ class _Append:
             selection = choose(candidates, pool.view(), sampler, stop, seed=seed, progress=self.progress)
         return Proposal(candidates, selection, outcomes, n_decoded)
 
-    def _export(self, proposal: Proposal, sorted_out: Triage) -> None:
+    def _export(self, proposal: Proposal) -> None:
         # Before the commit: a folder that cannot be written to must not cost the samples of this run.
         if self.mode.output:
             files = {outcome.source.name: outcome.source.file for outcome in proposal.outcomes}
@@ -161,7 +159,7 @@ class _Append:
         if proposal.chosen:
             with self.clock("committing"):
                 version = _version(pool, report, run)
-                pool = pool.commit(_rows(proposal, sorted_out, version), version)
+                pool = pool.commit(_rows(proposal, version), version)
         note = {"number": number, "run": run.name}
         pool.ledger.record_rows(run.owed(), note)
         run.write(report.to_json(), {})  # once more, with the seconds of the commit
@@ -174,9 +172,7 @@ class _Append:
 
 def _source_counts(n_found: int, new: Sequence[Outcome]) -> SourceCounts:
     n = {status: sum(o.status == status for o in new) for status in ("processed", "duplicate", "corrupt")}
-    return SourceCounts(
-        n_found, n_found - len(new), len(new), n["processed"], n["duplicate"], n["corrupt"]
-    )
+    return SourceCounts(n_found, n_found - len(new), len(new), n["processed"], n["duplicate"], n["corrupt"])
 
 
 def _version(pool: Datapool, report: Report, run: Run) -> Version:
@@ -193,7 +189,7 @@ def _version(pool: Datapool, report: Report, run: Run) -> Version:
     )
 
 
-def _rows(proposal: Proposal, sorted_out: Triage, version: Version) -> pa.Table:
+def _rows(proposal: Proposal, version: Version) -> pa.Table:
     """The chosen samples as rows of `history/`, without their positions."""
     chosen, distances = proposal.chosen, proposal.selection.distances
     outcomes = {outcome.source.name: outcome for outcome in proposal.outcomes}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,9 +66,7 @@ def embedder_of(pool: Datapool, settings: Settings) -> Embedder:
         checkpoint = Checkpoint.of(own.name, own.options, embedder)
         checkpoint.write(path)
     if checkpoint.fingerprint != pool.version.fingerprint:
-        raise CorruptPool(
-            f"{path} holds another embedder than the one that made the pool; delete it and append again"
-        )
+        raise CorruptPool(f"{path} holds another embedder than the one that made the pool; delete it and append again")
     if choice.name == checkpoint.embedder and changes_nothing(
         "embedder", choice.name, checkpoint.options, choice.options
     ):

@@ -103,7 +103,8 @@ def _load_from_file(file: Path, attribute: str) -> Any:
     if not file.is_file():
         raise UnknownPlugin(f"plugin file {file} does not exist; the form is path/to/file.py:ClassName")
     spec = importlib.util.spec_from_file_location(f"lightpool_file_{file.stem}", file)
-    assert spec is not None and spec.loader is not None  # the name ends in .py
+    assert spec is not None  # the name ends in .py
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
@@ -127,9 +128,7 @@ def _origin(point: Any) -> str:
 def _info(kind: Kind, point: Any) -> PluginInfo:
     try:
         plugin = _load(kind, point.name)
-        options = tuple(
-            _option(f, typing.get_type_hints(plugin)[f.name]) for f in _option_fields(plugin)
-        )
+        options = tuple(_option(f, typing.get_type_hints(plugin)[f.name]) for f in _option_fields(plugin))
     except Exception as error:  # whatever is wrong with one plugin must not hide the others
         return PluginInfo(point.name, kind, _origin(point), error=_line(error))
     description = (inspect.getdoc(plugin) or "").partition("\n")[0]

@@ -105,9 +105,7 @@ def _from_inputs(pool: Datapool | None, settings: Settings, progress: Progress) 
     return _picked(candidates, view, settings, stop_for(settings.stop, embedder), progress)
 
 
-def _picked(
-    candidates: Candidates, view: PoolView, settings: Settings, stop: Stop, progress: Progress
-) -> Picks:
+def _picked(candidates: Candidates, view: PoolView, settings: Settings, stop: Stop, progress: Progress) -> Picks:
     sampler = make("sampler", settings.sampler)
     selection = choose(candidates, view, sampler, stop, seed=settings.seed, progress=progress)
     chosen = candidates.take(selection.indices)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 
 import numpy as np
 
-from lightpool_core.arrays import Embeddings, Pixels, unit_rows
+from lightpool_core.arrays import Array, Embeddings, Pixels, unit_rows
 from lightpool_core.candidates import Candidates
 from lightpool_core.embedding.embedder import Embedder
 from lightpool_core.errors import ContractViolation
@@ -23,7 +24,7 @@ def check_embedder(embedder: Embedder) -> None:
     _require(dataclasses.is_dataclass(embedder), name, "is no dataclass")
     _require(isinstance(embedder.dim, int) and embedder.dim > 0, name, "has no dim above 0")
     _require(bool(embedder.fingerprint), name, "has no fingerprint")
-    _require(embedder.fingerprint == dataclasses.replace(embedder).fingerprint, name, "changes its fingerprint")
+    _require(embedder.fingerprint == copy.copy(embedder).fingerprint, name, "changes its fingerprint")
     _require(embedder.input_size > 0, name, "has no input_size above 0")
     _require(0 <= embedder.near_duplicate <= 2, name, "has a near_duplicate that is not from 0 to 2")
     prepared = [np.asarray(embedder.prepare(picture)) for picture in _pictures()]
@@ -73,7 +74,7 @@ def _pictures() -> list[Pixels]:
     return noise + flat
 
 
-def _embedded(embedder: Embedder, batch: np.ndarray) -> Embeddings:  # type: ignore[type-arg]  # any prepared shape
+def _embedded(embedder: Embedder, batch: Array) -> Embeddings:
     name = type(embedder).__name__
     answer = np.asarray(embedder.embed(batch))
     wanted = (len(batch), embedder.dim)

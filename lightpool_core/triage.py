@@ -62,7 +62,7 @@ def triage(sources: Sequence[Source], known: Lookup, progress: Progress = SILENT
     return Triage(tuple(fresh.values()), tuple(settled), tuple(unchanged))
 
 
-def nothing_known(digests: Iterable[str]) -> Mapping[str, Record]:
+def nothing_known(_digests: Iterable[str]) -> Mapping[str, Record]:
     """The lookup of a run that looks at everything again."""
     return {}
 

@@ -24,9 +24,15 @@ def progress(quiet: bool) -> Iterator[Progress]:
     if quiet or not console.is_terminal:
         yield SILENT
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
     from rich.progress import Progress as Bars
-    from rich.progress import TimeRemainingColumn
 
     columns = (
         SpinnerColumn(),

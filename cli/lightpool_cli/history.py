@@ -15,7 +15,9 @@ app = typer.Typer(
     no_args_is_help=True, help="The versions of a datapool: list, show, compare, go back.", rich_markup_mode=None
 )
 
-_Number = Annotated[str, typer.Argument(metavar="N", help="Number of a version.", autocompletion=options.version_numbers)]
+_Number = Annotated[
+    str, typer.Argument(metavar="N", help="Number of a version.", autocompletion=options.version_numbers)
+]
 _Filenames = Annotated[bool, typer.Option("--filenames", help="Print filenames, one per line.")]
 
 
@@ -102,9 +104,7 @@ def restore(number: _Number, pool: options.Pool) -> None:
     if restored.version.number == before.version.number:
         console.lines([f"version {before.version.number} is the newest already: nothing to do"])
     else:
-        console.lines(
-            [f"version {restored.version.number} is now equal to version {number}: {len(restored)} samples"]
-        )
+        console.lines([f"version {restored.version.number} is now equal to version {number}: {len(restored)} samples"])
 
 
 def what(version: Version) -> str:
@@ -112,6 +112,6 @@ def what(version: Version) -> str:
     if version.event == "restore":
         return f"restored version {version.restored}"
     if version.event == "append" and version.counts:
-        sources = version.counts["sources"]["new"]
-        return f"append: {sources} new source{'s' if sources != 1 else ''}, {version.counts['samples']['candidates']} candidates"
+        sources, candidates = version.counts["sources"]["new"], version.counts["samples"]["candidates"]
+        return f"append: {sources} new source{'s' if sources != 1 else ''}, {candidates} candidates"
     return version.event

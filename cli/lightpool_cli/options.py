@@ -112,9 +112,7 @@ Seed = Annotated[
     str | None,
     typer.Option(metavar="N", help="Seed of samplers that draw lots. [default: 0]"),
 ]
-NoKeepHistory = Annotated[
-    bool, typer.Option("--no-keep-history", help="Leave only the newest version restorable.")
-]
+NoKeepHistory = Annotated[bool, typer.Option("--no-keep-history", help="Leave only the newest version restorable.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show neither progress nor summary.")]
 

@@ -29,9 +29,7 @@ def plugins(json: options.Json = False) -> None:
 
 
 def _options(plugin: PluginInfo) -> str:
-    return "\n".join(
-        option.name if option.required else f"{option.name}={option.default}" for option in plugin.options
-    )
+    return "\n".join(option.name if option.required else f"{option.name}={option.default}" for option in plugin.options)
 
 
 def _to_dict(plugin: PluginInfo) -> dict[str, object]:

@@ -26,17 +26,15 @@ def select(
     min_distance: options.MinDistance = None,
     fps: options.Fps = None,
     seed: options.Seed = None,
-    output: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write an embeddings CSV of the choice.")
-    ] = None,
+    output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write an embeddings CSV of the choice.")] = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Pick samples without growing a pool.
 
-    Prints names in pick order. From a pool, the most diverse of what is in it. From a file of embeddings or from raw inputs, what adds
-    most to the pool, if one is given. Without a stopping condition everything is ranked, the most different
-    first; raw inputs stop like an append. For a .npy file, row numbers are printed.
+    Prints names in pick order. From a pool, the most diverse of what is in it. From a file of embeddings or
+    from raw inputs, what adds most to the pool, if one is given. Without a stopping condition everything is
+    ranked, the most different first; raw inputs stop like an append. For a .npy file, row numbers are printed.
 
     \b
     Examples:

@@ -6,16 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pillow_heif
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from lightpool_core.arrays import Array, Pixels
 from lightpool_core.errors import DecodeError
 
 # Pillow would also open formats that start other programs (EPS) or that nobody means by these names.
-_FORMATS = ("AVIF", "BMP", "DIB", "GIF", "HEIF", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+_FORMATS = ("AVIF", "BMP", "DIB", "GIF", "HEIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _TRANSPARENT_MODES = frozenset(("LA", "La", "PA", "RGBA", "RGBa"))
 
 pillow_heif.register_heif_opener()
+Image.init()  # Pillow would load its formats at first use, in several workers at once
 
 
 def read_image(file: Path) -> Pixels:
@@ -66,7 +67,7 @@ def _to_8_bit(deep: Array) -> Pixels:
 
 
 def _reason(error: Exception, file: Path) -> str:
-    if isinstance(error, Image.UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError):
         return "empty file" if file.stat().st_size == 0 else "not an image in a known format"
     text = " ".join(str(error).split())
     return text or type(error).__name__

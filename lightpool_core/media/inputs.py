@@ -13,9 +13,7 @@ from lightpool_core.progress import SILENT, Progress
 _POOL_MARK = "datapool.toml"
 
 
-def list_sources(
-    inputs: Sequence[Path], filenames: Path | None = None, progress: Progress = SILENT
-) -> list[Source]:
+def list_sources(inputs: Sequence[Path], filenames: Path | None = None, progress: Progress = SILENT) -> list[Source]:
     """Every image and video in `inputs` (folders, walked recursively, or single files), sorted by name.
 
     `filenames`, a text file with one path relative to the inputs per line, keeps only what it lists.

@@ -10,9 +10,7 @@ from lightpool_core.arrays import Pixels
 
 Kind = Literal["image", "video"]
 
-IMAGE_EXTENSIONS = frozenset(
-    "jpg jpeg png ppm pgm pbm bmp tif tiff webp gif avif heic heif".split()
-)
+IMAGE_EXTENSIONS = frozenset("jpg jpeg png ppm pgm pbm bmp tif tiff webp gif avif heic heif".split())
 VIDEO_EXTENSIONS = frozenset("mp4 m4v hevc mpg mpeg avi mov webm mkv flv wmv ts".split())
 
 

@@ -24,8 +24,8 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import IO, cast
 
-import ffmpeg  # type: ignore[import-untyped]  # ffmpeg-python has no annotations
-import imageio_ffmpeg  # type: ignore[import-untyped]  # nor has this one
+import ffmpeg
+import imageio_ffmpeg
 import numpy as np
 
 from lightpool_core.arrays import Pixels
@@ -73,9 +73,7 @@ class VideoStream:
     reason: str | None
     """After the iteration: why the tail is missing or what ffmpeg complained about, in one short line."""
 
-    def __init__(
-        self, file: Path, *, fps: float | None = 1.0, indices: Collection[int] | None = None
-    ) -> None:
+    def __init__(self, file: Path, *, fps: float | None = 1.0, indices: Collection[int] | None = None) -> None:
         if fps is not None and not (math.isfinite(fps) and fps > 0):
             raise ValueError(f"fps is {fps}, and has to be above 0")
         self.n_frames = 0

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -111,13 +111,12 @@ class Datapool:
         more = self.columns(*names).to_pandas()
         first = pd.Series(self.filenames, name="filenames", dtype=str)
         labels = pd.Series(self.labels, name="labels")
-        return pd.concat([first, vectors, labels, more], axis=1)
+        frame: pd.DataFrame = pd.concat([first, vectors, labels, more], axis=1)
+        return frame
 
     def changes_since(self, other: Datapool) -> tuple[list[str], list[str]]:
         """Names of the samples that joined since `other`, and of those that left, in the order of the pools."""
-        mine, theirs = (
-            pool.columns("filename", "digest").to_pylist() for pool in (self, other)
-        )
+        mine, theirs = (pool.columns("filename", "digest").to_pylist() for pool in (self, other))
         ours, old = ({(row["filename"], row["digest"]) for row in rows} for rows in (mine, theirs))
         joined = [row["filename"] for row in mine if (row["filename"], row["digest"]) not in old]
         left = [row["filename"] for row in theirs if (row["filename"], row["digest"]) not in ours]

@@ -22,9 +22,7 @@ _BLOCK = 8192
 _NEEDS_QUOTES = frozenset(',"\r\n')
 
 
-def write_embeddings_csv(
-    path: Path, filenames: Sequence[str], embeddings: Embeddings, labels: Labels
-) -> None:
+def write_embeddings_csv(path: Path, filenames: Sequence[str], embeddings: Embeddings, labels: Labels) -> None:
     """Replace the file at `path` by one row per sample, atomically: name, (M, D) embeddings, (M,) labels."""
     header = ["filenames", *(f"embedding_{i}" for i in range(embeddings.shape[1])), "labels"]
     quotes = any(_NEEDS_QUOTES & set(name) for name in filenames)

@@ -74,9 +74,7 @@ class Table:
         # Every step is a commit itself and may be the only one left: each repeats the note.
         self._open().alter.set_table_properties(_FORGET_AT_ONCE, commit_properties=_noted(note))
         table = self._open()
-        table.vacuum(
-            retention_hours=0, enforce_retention_duration=False, dry_run=False, commit_properties=_noted(note)
-        )
+        table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False, commit_properties=_noted(note))
         table = self._open()
         table.create_checkpoint()
         table.cleanup_metadata()

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from lightpool_core.arrays import Embeddings, Rows
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ class NeighbourIndex:
     def neighbours(self, queries: Embeddings) -> Rows:
         """(Q,) for each query a row that is probably its nearest."""
         found, _ = self.graph.knn_query(queries, k=1)
-        return found[:, 0].astype("int64")  # type: ignore[no-any-return]  # hnswlib is untyped
+        return np.asarray(found[:, 0], dtype=np.int64)
 
 
 def cached_index(rows: Embeddings, folder: Path) -> NeighbourIndex:

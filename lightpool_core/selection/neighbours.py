@@ -21,7 +21,7 @@ def squared_distances(a: Embeddings, b: Embeddings) -> ExactDistances:
     """(Q, M) squared distances between the rows of `a` (Q, D) and of `b` (M, D), never below 0."""
     wide_a, wide_b = a.astype(np.float64), b.astype(np.float64)
     squares = (wide_a**2).sum(axis=1)[:, None] + (wide_b**2).sum(axis=1)[None, :]
-    return np.maximum(squares - 2.0 * (wide_a @ wide_b.T), 0.0)
+    return np.asarray(np.maximum(squares - 2.0 * (wide_a @ wide_b.T), 0.0))
 
 
 def nearest(queries: Embeddings, blocks: Iterable[Embeddings]) -> tuple[ExactDistances, Rows]:

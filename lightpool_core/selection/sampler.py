@@ -95,9 +95,7 @@ class PoolView(Protocol):
 class Sampler(Protocol):
     """Chooses among candidates. A frozen dataclass: its fields are its options, its docstring its description."""
 
-    def select(
-        self, candidates: Candidates, pool: PoolView, stop: Stop, rng: np.random.Generator
-    ) -> Selection:
+    def select(self, candidates: Candidates, pool: PoolView, stop: Stop, rng: np.random.Generator) -> Selection:
         """Choose from `candidates` what joins `pool`. The same arguments give the same answer."""
 
 
@@ -110,7 +108,7 @@ def checked(selection: Selection, n_candidates: int, stop: Stop, name: str) -> S
         raise ContractViolation(
             f"sampler {name} answers distances {distances.dtype} {distances.shape}, not float32 {indices.shape}"
         )
-    if len(indices) and not (0 <= indices.min() and indices.max() < n_candidates):
+    if len(indices) and not (indices.min() >= 0 and indices.max() < n_candidates):
         raise ContractViolation(f"sampler {name} chose a candidate that is none of the {n_candidates}")
     if len(np.unique(indices)) < len(indices):
         raise ContractViolation(f"sampler {name} chose a candidate twice")

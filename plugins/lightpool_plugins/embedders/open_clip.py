@@ -146,9 +146,7 @@ class OpenClip:
             dtype = _dtype(self.precision, device)
             return _Tower(module.to(device, dtype), device, dtype, fingerprint)
         except (RuntimeError, AssertionError, NotImplementedError) as error:
-            raise PluginUnavailable(
-                f"open-clip cannot use device={self.device}: {one_line(error)}"
-            ) from error
+            raise PluginUnavailable(f"open-clip cannot use device={self.device}: {one_line(error)}") from error
 
     def _build(self) -> torch.nn.Module:
         """The image tower in float32 on the CPU."""

@@ -15,8 +15,6 @@ from lightpool_core.selection.sampler import PoolView, Selection, Stop
 class Diversity:
     """Farthest-first traversal: what differs most from the pool and from all earlier picks comes first."""
 
-    def select(
-        self, candidates: Candidates, pool: PoolView, stop: Stop, rng: np.random.Generator
-    ) -> Selection:
+    def select(self, candidates: Candidates, pool: PoolView, stop: Stop, rng: np.random.Generator) -> Selection:
         """See Sampler; deterministic, `rng` is not used."""
         return farthest_first(candidates.embeddings, pool, stop)

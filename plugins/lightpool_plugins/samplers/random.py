@@ -15,8 +15,6 @@ from lightpool_core.selection.sampler import PoolView, Selection, Stop
 class Random:
     """A random order drawn from the pool's seed: the baseline that every other sampler has to beat."""
 
-    def select(
-        self, candidates: Candidates, pool: PoolView, stop: Stop, rng: np.random.Generator
-    ) -> Selection:
+    def select(self, candidates: Candidates, pool: PoolView, stop: Stop, rng: np.random.Generator) -> Selection:
         """See Sampler."""
         return in_order(candidates.embeddings, rng.permutation(len(candidates)), pool, stop)
