@@ -35,7 +35,7 @@ class Mode:
     """Look at sources again that the ledger knows."""
     dry_run: bool = False
     """Choose, and commit nothing."""
-    output: Path | None = None
+    output: str | Path | None = None
     """A folder where the newly chosen samples are written as images."""
 
 
@@ -93,7 +93,8 @@ class _Append:
             proposal = self._propose(pool, sorted_out)
             report = self._report(pool, len(sources), sorted_out, proposal)
             self._export(proposal)
-            if self.mode.dry_run or not unseen:
+            readable = [o for o in (*sorted_out.settled, *sorted_out.unchanged, *proposal.outcomes) if o.digest]
+            if self.mode.dry_run or not readable:
                 return report
             return self._commit(pool, report, proposal, sorted_out)
 

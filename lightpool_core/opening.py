@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from lightpool_core.embedding.embedder import Embedder
 from lightpool_core.errors import CorruptPool, EmbedderMismatch, PoolExists
 from lightpool_core.pool.datapool import CHECKPOINT_NAME, Datapool
 from lightpool_core.pool.lock import writing
-from lightpool_core.pool.runs import unsettled
+from lightpool_core.pool.repair import repair
 from lightpool_core.registry import changes_nothing, make
 from lightpool_core.settings import SETTINGS_NAME, PluginChoice, Settings
 
@@ -34,13 +35,16 @@ def create(path: str | Path, settings: Settings) -> Datapool:
     make("sampler", settings.sampler)
     embedder: Embedder = make("embedder", settings.embedder)
     checkpoint = Checkpoint.of(settings.embedder.name, settings.embedder.options, embedder)
-    path.mkdir(parents=True, exist_ok=True)
-    with writing(path):
-        pool = Datapool.create(path, checkpoint.dim, checkpoint.fingerprint)
-        checkpoint.write(path / CHECKPOINT_NAME)
-        settings.write(path)  # last: it is what makes the folder a pool
-        pool.refresh_csv()
-    return pool
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Made beside its place and moved there whole: a folder is a pool, or it is not there.
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as workshop:
+        made = Path(workshop) / "pool"
+        made.mkdir()
+        settings.write(made)
+        checkpoint.write(made / CHECKPOINT_NAME)
+        Datapool.create(made, checkpoint.dim, checkpoint.fingerprint).refresh_csv()
+        made.replace(path)
+    return Datapool.open(path)
 
 
 @contextmanager
@@ -48,7 +52,9 @@ def opened_for_writing(path: Path) -> Iterator[Datapool]:
     """The newest version of a pool, locked, with whatever an interrupted command left half done completed."""
     Datapool.open(path)
     with writing(path):
-        yield _repaired(Datapool.open(path))
+        pool = Datapool.open(path)
+        repair(pool)
+        yield pool
 
 
 def embedder_of(pool: Datapool, settings: Settings) -> Embedder:
@@ -90,27 +96,3 @@ def described(choice: PluginChoice) -> str:
     """A plugin choice in words."""
     options = ", ".join(f"{key}={value}" for key, value in choice.options.items())
     return f"{choice.name} ({options})" if options else choice.name
-
-
-def _repaired(pool: Datapool) -> Datapool:
-    """Complete what was cut off between the samples, the ledger and the views."""
-    version = pool.version
-    behind = pool.ledger.newest()["number"] < version.number
-    for run in unsettled(pool.path):
-        if behind and run.name == version.run:
-            pool.ledger.record_rows(run.owed(), {"number": version.number})
-            run.settle()
-        elif _recorded(pool, run.name):
-            run.settle()
-        else:
-            run.discard()
-    if behind and version.restored is not None and version.event == "restore":
-        pool.ledger.restore(version.restored, {"number": version.number})
-    pool.refresh_csv()
-    return pool
-
-
-def _recorded(pool: Datapool, run: str) -> bool:
-    """True if the ledger or the history knows the run: only its last step was cut off."""
-    notes = pool.ledger.newest()
-    return bool(notes.get("run") == run or any(version.run == run for version in pool.history()))

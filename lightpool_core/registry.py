@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib.util
 import inspect
+import sys
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -102,13 +104,16 @@ def _load(kind: Kind, name: str) -> Any:
 def _load_from_file(file: Path, attribute: str) -> Any:
     if not file.is_file():
         raise UnknownPlugin(f"plugin file {file} does not exist; the form is path/to/file.py:ClassName")
-    spec = importlib.util.spec_from_file_location(f"lightpool_file_{file.stem}", file)
+    name = f"lightpool_file_{hashlib.blake2b(str(file).encode(), digest_size=8).hexdigest()}"
+    spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None  # the name ends in .py
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look themselves up there
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # as above
+        del sys.modules[name]
         raise PluginUnavailable(f"plugin file {file} cannot be used: {_line(error)}") from error
     if not hasattr(module, attribute):
         raise UnknownPlugin(f"plugin file {file} has no class {attribute}; the form is path/to/file.py:ClassName")

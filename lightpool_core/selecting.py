@@ -42,14 +42,14 @@ class Picks:
         distances = [None if np.isinf(d) else round(float(d), 7) for d in self.distances]
         return json.dumps({"selected": list(self.filenames), "distances": distances}, ensure_ascii=False)
 
-    def write_csv(self, path: Path) -> None:
+    def write_csv(self, path: str | Path) -> None:
         """An embeddings CSV of the choice."""
-        write_embeddings_csv(path, self.filenames, self.embeddings, self.labels)
+        write_embeddings_csv(Path(path), self.filenames, self.embeddings, self.labels)
 
 
 def select(
-    pool: Path | None = None,
-    embeddings: Path | None = None,
+    pool: str | Path | None = None,
+    embeddings: str | Path | None = None,
     overrides: Overrides | None = None,
     progress: Progress = SILENT,
 ) -> Picks:
@@ -62,7 +62,7 @@ def select(
     datapool = Datapool.open(pool) if pool else None
     settings = overrides.over(_settings(datapool, overrides))
     if embeddings is not None:
-        candidates, view = _from_file(embeddings, datapool)
+        candidates, view = _from_file(Path(embeddings), datapool)
         return _picked(candidates, view, settings, settings.stop, progress)
     if overrides.inputs is not None:
         return _from_inputs(datapool, settings, progress)

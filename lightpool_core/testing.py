@@ -11,7 +11,7 @@ from lightpool_core.arrays import Array, Embeddings, Pixels, unit_rows
 from lightpool_core.candidates import Candidates
 from lightpool_core.embedding.embedder import Embedder
 from lightpool_core.errors import ContractViolation
-from lightpool_core.media.source import SampleRef
+from lightpool_core.media.source import SampleRef, frame_name
 from lightpool_core.selection.neighbours import ArrayView
 from lightpool_core.selection.sampler import Sampler, Selection, Stop, checked
 
@@ -61,10 +61,20 @@ def _check_selection(sampler: Sampler, rows: Embeddings, kept: Embeddings, stop:
 
 
 def _selection(sampler: Sampler, rows: Embeddings, kept: Embeddings, stop: Stop) -> Selection:
-    refs = tuple(SampleRef(f"{i:03}.png", f"{i:03}.png") for i in range(len(rows)))
-    candidates = Candidates(rows, np.zeros(len(rows), np.int64), refs)
+    candidates = _candidates(rows)
     answer = sampler.select(candidates, ArrayView(kept), stop, np.random.default_rng(1))
     return checked(answer, len(rows), stop, type(sampler).__name__)
+
+
+def _candidates(rows: Embeddings) -> Candidates:
+    """As an append would hand them over: images of three folders, then frames of one video."""
+    n = len(rows)
+    images, frames = range(n // 2), range(n - n // 2)
+    refs = [SampleRef(f"{i % 3}/{i:03}.png", f"{i % 3}/{i:03}.png") for i in images]
+    refs += [SampleRef(frame_name("clip.mp4", i, len(frames)), "clip.mp4", i, i / 2) for i in frames]
+    labels = np.array([*(1 + i % 3 for i in images), *(4 for _ in frames)], dtype=np.int64)
+    size = {"width": np.full(n, 640, np.int32), "height": np.full(n, 480, np.int32)}
+    return Candidates(rows, labels, tuple(refs), tuple(f"{i:032x}" for i in range(n)), size)
 
 
 def _pictures() -> list[Pixels]:

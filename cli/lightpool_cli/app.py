@@ -64,6 +64,10 @@ def main() -> None:
         _usage(error)
     except LightpoolError as error:
         _fail(str(error), 1)
+    except OSError as error:
+        if error.filename is None:  # not about a file: a bug, and keeps its traceback
+            raise
+        _fail(f"{error.filename}: {error.strerror}; check its permissions and the free space", 1)
     except (KeyboardInterrupt, typer.Abort):
         _fail("stopped; the datapool is as it was before", 130)
     else:

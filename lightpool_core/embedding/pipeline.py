@@ -86,7 +86,8 @@ def embed_sources(
     done: list[DecodedSource] = []
     workers = os.cpu_count() or 1
     streams = in_parallel(sources, lambda s: _prepared(s, embedder, fps), workers=workers, depth=_DEPTH)
-    with progress.stage("embedding", len(sources)) as stage, _quiet_decoders():
+    decoding, embedding = progress.stage("decoding", len(sources)), progress.stage("embedding")
+    with decoding, embedding, _quiet_decoders():
         for source, items in streams:
             pictures: list[Picture] = []
             ending, n_decoded = Ending(0), 0
@@ -99,8 +100,9 @@ def embed_sources(
                 if keep(source, picture):
                     pictures.append(picture)
                     batches.add(prepared, source.name)
+                    embedding.advance()
             done.append(DecodedSource(source, tuple(pictures), n_decoded, ending))
-            stage.advance()
+            decoding.advance()
         return Embedded(tuple(done), batches.finish())
 
 

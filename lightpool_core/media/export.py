@@ -23,12 +23,12 @@ class Picked:
     frame: int | None
 
 
-def write_samples(samples: Sequence[Picked], folder: Path) -> None:
+def write_samples(samples: Sequence[Picked], folder: str | Path) -> None:
     """Write `samples` under their names into `folder`: images as they are, frames as PNG at full resolution.
 
     Raises SourceError where a raw file has gone, or `folder` cannot be written to.
     """
-    root = folder.resolve()
+    root = Path(folder).resolve()
     try:
         root.mkdir(parents=True, exist_ok=True)
         for file, group in groupby(sorted(samples, key=lambda s: str(s.file)), key=lambda s: s.file):

@@ -17,6 +17,7 @@ from lightpool_core.pool import latest
 from lightpool_core.pool.history import History, Version, now, schema
 from lightpool_core.pool.ledger import Ledger
 from lightpool_core.pool.lock import writing
+from lightpool_core.pool.repair import repair
 from lightpool_core.selection.hnsw import cached_index
 from lightpool_core.selection.neighbours import ArrayView
 from lightpool_core.settings import SETTINGS_NAME, Settings
@@ -142,6 +143,7 @@ class Datapool:
         """A new version equal to version `number`, with the ledger of that time. Nothing is lost by it."""
         with writing(self.path):
             newest = Datapool.open(self.path)
+            repair(newest)
             old = Datapool.open(self.path, number)
             if number == newest.version.number:
                 return newest

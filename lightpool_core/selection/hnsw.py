@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,7 +54,8 @@ def cached_index(rows: Embeddings, folder: Path) -> NeighbourIndex:
     if covered < len(rows):
         graph.resize_index(len(rows))
         graph.add_items(rows[covered:])
-        _save(graph, rows, folder)
+        with suppress(OSError):  # a cache that cannot be written is built again next time
+            _save(graph, rows, folder)
     graph.set_ef(_EF)  # not part of what hnswlib saves
     return NeighbourIndex(graph)
 
