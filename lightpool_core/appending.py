@@ -24,7 +24,7 @@ from lightpool_core.proposal import Members, Proposal, choose, embed, nothing, s
 from lightpool_core.registry import make
 from lightpool_core.report import Problem, Report, SampleCounts, SourceCounts, Stopwatch
 from lightpool_core.settings import Overrides, Settings
-from lightpool_core.triage import Triage, nothing_known, triage
+from lightpool_core.triage import Triage, nothing_known, triage, with_corrupt_copies
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,7 @@ class _Append:
                 known = nothing_known if self.mode.process_all else pool.ledger.known
                 sorted_out = triage(unseen, known, self.progress)
             proposal = self._propose(pool, sorted_out)
+            sorted_out = with_corrupt_copies(sorted_out, proposal.outcomes)
             report = self._report(pool, len(sources), sorted_out, proposal)
             self._export(proposal)
             readable = [o for o in (*sorted_out.settled, *sorted_out.unchanged, *proposal.outcomes) if o.digest]

@@ -13,7 +13,7 @@ from lightpool_core.errors import CorruptPool, EmbedderMismatch, PoolExists
 from lightpool_core.pool.datapool import CHECKPOINT_NAME, Datapool
 from lightpool_core.pool.lock import writing
 from lightpool_core.pool.repair import repair
-from lightpool_core.registry import changes_nothing, make
+from lightpool_core.registry import make, same_results
 from lightpool_core.settings import SETTINGS_NAME, PluginChoice, Settings
 
 
@@ -65,7 +65,7 @@ def embedder_of(pool: Datapool, settings: Settings) -> Embedder:
     path = pool.path / CHECKPOINT_NAME
     own = Settings.read(pool.path).embedder
     checkpoint = Checkpoint.read(path) if path.exists() else None
-    choice = settings.embedder
+    wanted: Embedder = make("embedder", settings.embedder)
     if checkpoint is None:
         embedder: Embedder = make("embedder", own)
         _verify(pool, own, embedder)
@@ -73,13 +73,10 @@ def embedder_of(pool: Datapool, settings: Settings) -> Embedder:
         checkpoint.write(path)
     if checkpoint.fingerprint != pool.version.fingerprint:
         raise CorruptPool(f"{path} holds another embedder than the one that made the pool; delete it and append again")
-    if choice.name == checkpoint.embedder and changes_nothing(
-        "embedder", choice.name, checkpoint.options, choice.options
-    ):
-        return checkpoint.restored(make("embedder", choice))
-    embedder = make("embedder", choice)
-    _verify(pool, choice, embedder)
-    return embedder
+    if same_results(wanted, make("embedder", PluginChoice(checkpoint.embedder, checkpoint.options))):
+        return checkpoint.restored(wanted)
+    _verify(pool, settings.embedder, wanted)
+    return wanted
 
 
 def _verify(pool: Datapool, choice: PluginChoice, embedder: Embedder) -> None:

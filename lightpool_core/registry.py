@@ -9,7 +9,7 @@ import inspect
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -78,11 +78,12 @@ def make(kind: Kind, choice: PluginChoice) -> Any:
     return plugin(**values)
 
 
-def changes_nothing(kind: Kind, name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-    """True if two sets of options differ in fields only that leave results as they are (`metadata["runtime"]`)."""
-    runtime = {f.name for f in _option_fields(_load(kind, name)) if f.metadata.get("runtime")}
-    differ = {key for key in {**before, **after} if before.get(key) != after.get(key)}
-    return differ <= runtime
+def same_results(one: Any, other: Any) -> bool:
+    """True if two plugins differ at most in fields that leave results as they are (`metadata["runtime"]`)."""
+    if type(one) is not type(other):
+        return False
+    decisive = [f.name for f in _option_fields(one) if not f.metadata.get("runtime")]
+    return all(getattr(one, name) == getattr(other, name) for name in decisive)
 
 
 def _load(kind: Kind, name: str) -> Any:

@@ -62,6 +62,18 @@ def triage(sources: Sequence[Source], known: Lookup, progress: Progress = SILENT
     return Triage(tuple(fresh.values()), tuple(settled), tuple(unchanged))
 
 
+def with_corrupt_copies(sorted_out: Triage, decoded: Sequence[Outcome]) -> Triage:
+    """`sorted_out`, where copies of a file that turned out corrupt when it was decoded are corrupt as well."""
+    reasons = {outcome.digest: outcome.reason for outcome in decoded if outcome.status == "corrupt"}
+    settled = tuple(
+        dataclasses.replace(outcome, status="corrupt", reason=reasons[outcome.digest])
+        if outcome.digest in reasons
+        else outcome
+        for outcome in sorted_out.settled
+    )
+    return dataclasses.replace(sorted_out, settled=settled)
+
+
 def nothing_known(_digests: Iterable[str]) -> Mapping[str, Record]:
     """The lookup of a run that looks at everything again."""
     return {}

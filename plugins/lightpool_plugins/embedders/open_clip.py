@@ -53,8 +53,8 @@ class OpenClip:
 
     model: str = "ViT-B-32"
     pretrained: str = "datacomp_xl_s13b_b90k"
-    device: str = "auto"
-    precision: Precision = "auto"
+    device: str = field(default="auto", metadata={"runtime": True})
+    precision: Precision = field(default="auto", metadata={"runtime": True})
     state: Mapping[str, Any] | None = field(
         default=None, repr=False, compare=False, kw_only=True, metadata={"option": False}
     )
