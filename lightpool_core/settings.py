@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lightpool_core.errors import SettingsError
+from lightpool_core.replacing import replacing
 from lightpool_core.selection.sampler import Stop
 
 SETTINGS_NAME = "datapool.toml"
@@ -67,9 +68,8 @@ class Settings:
             document.add(tomlkit.comment(line))
         for key, value in _to_plain(self).items():
             document.add(key, tomlkit.item(value))
-        temporary = pool / f"{SETTINGS_NAME}.{os.getpid()}.tmp"
-        temporary.write_text(tomlkit.dumps(document), encoding="utf-8")
-        temporary.replace(pool / SETTINGS_NAME)
+        with replacing(pool / SETTINGS_NAME) as path:
+            path.write_text(tomlkit.dumps(document), encoding="utf-8")
 
     @classmethod
     def read(cls, pool: Path) -> Settings:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from lightpool_core.embedding.embedder import Embedder, has_weights
 from lightpool_core.errors import CorruptPool, EmbedderMismatch
+from lightpool_core.replacing import replacing
 
 _FORMAT = 1
 
@@ -56,12 +56,8 @@ class Checkpoint:
             "dim": self.dim,
             "weights": dict(self.weights),
         }
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        try:
-            torch.save(content, temporary)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with replacing(path) as new:
+            torch.save(content, new)
 
     @classmethod
     def read(cls, path: Path) -> Checkpoint:

@@ -7,7 +7,6 @@ bit for bit in float32.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from lightpool_core.arrays import Embeddings, Labels
+from lightpool_core.replacing import replacing
 
 CSV_NAME = "datapool_latest.csv"
 _MARK = ".latest.json"
@@ -27,18 +27,13 @@ def write_embeddings_csv(path: Path, filenames: Sequence[str], embeddings: Embed
     header = ["filenames", *(f"embedding_{i}" for i in range(embeddings.shape[1])), "labels"]
     quotes = any(_NEEDS_QUOTES & set(name) for name in filenames)
     options = csv.WriteOptions(include_header=False, quoting_style="needed" if quotes else "none")
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            stream.write((",".join(header) + "\n").encode())
-            for start in range(0, len(filenames), _BLOCK):
-                part = slice(start, start + _BLOCK)
-                columns = [pa.array(column) for column in embeddings[part].T]
-                table = pa.table([pa.array(filenames[part], pa.string()), *columns, pa.array(labels[part])], header)
-                csv.write_csv(table, stream, options)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as new, new.open("wb") as stream:
+        stream.write((",".join(header) + "\n").encode())
+        for start in range(0, len(filenames), _BLOCK):
+            part = slice(start, start + _BLOCK)
+            columns = [pa.array(column) for column in embeddings[part].T]
+            table = pa.table([pa.array(filenames[part], pa.string()), *columns, pa.array(labels[part])], header)
+            csv.write_csv(table, stream, options)
 
 
 def is_current(pool: Path, version: int) -> bool:
@@ -52,9 +47,8 @@ def is_current(pool: Path, version: int) -> bool:
 
 def mark_current(pool: Path, version: int) -> None:
     """Note that the CSV of `pool` shows `version` as it lies there now."""
-    temporary = pool / f"{_MARK}.{os.getpid()}.tmp"
-    temporary.write_text(json.dumps(_mark(pool / CSV_NAME, version)))
-    temporary.replace(pool / _MARK)
+    with replacing(pool / _MARK) as new:
+        new.write_text(json.dumps(_mark(pool / CSV_NAME, version)))
 
 
 def remove(pool: Path) -> None:

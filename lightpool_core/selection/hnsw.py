@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lightpool_core.arrays import Embeddings, Rows
+from lightpool_core.replacing import replacing
 
 if TYPE_CHECKING:
     import hnswlib
@@ -81,13 +81,12 @@ def _load(rows: Embeddings, folder: Path) -> hnswlib.Index | None:
 
 def _save(graph: hnswlib.Index, rows: Embeddings, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
-    temporary = folder / f"rows.hnsw.{os.getpid()}.tmp"
-    graph.save_index(str(temporary))
-    header = _header(rows, _file_digest(temporary))
-    temporary.replace(folder / "rows.hnsw")
+    with replacing(folder / "rows.hnsw") as new:
+        graph.save_index(str(new))
+        header = _header(rows, _file_digest(new))
     # Cut between the two, the old header contradicts the new file's digest: the next run builds anew.
-    temporary.write_text(json.dumps(header))
-    temporary.replace(folder / "rows.json")
+    with replacing(folder / "rows.json") as new:
+        new.write_text(json.dumps(header))
 
 
 def _header(rows: Embeddings, file_digest: str) -> dict[str, Any]:
