@@ -14,7 +14,7 @@ from lightpool_core.errors import SettingsError
 from lightpool_core.media.export import Picked, write_samples
 from lightpool_core.media.inputs import list_sources
 from lightpool_core.media.source import Source
-from lightpool_core.opening import create, described, embedder_of, is_pool, opened_for_writing
+from lightpool_core.opening import check_free, create, described, embedder_of, is_pool, opened_for_writing
 from lightpool_core.pool.datapool import Datapool
 from lightpool_core.pool.history import Version, now
 from lightpool_core.pool.ledger import Outcome, rows_of
@@ -58,6 +58,7 @@ def append(
     run = _Append(path, settings, mode, progress, clock)
     if is_pool(path):
         return run(sources)
+    check_free(path)
     if mode.dry_run:
         with tempfile.TemporaryDirectory() as nowhere:
             create(Path(nowhere) / "pool", settings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lightpool_core.embedding.checkpoint import Checkpoint
@@ -22,16 +22,21 @@ def is_pool(path: Path) -> bool:
     return (path / SETTINGS_NAME).is_file()
 
 
+def check_free(path: Path) -> None:
+    """Raise PoolExists unless a pool can be made in the folder `path`."""
+    if is_pool(path):
+        raise PoolExists(f"{path} is a datapool already; grow it with: lightpool append --pool {path}")
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise PoolExists(f"{path} exists and is no datapool; choose a name that is free")
+
+
 def create(path: str | Path, settings: Settings) -> Datapool:
     """Make an empty pool in the folder `path`.
 
     Raises PoolExists, and what is wrong with the settings or their plugins; then nothing is left behind.
     """
     path = Path(path)
-    if is_pool(path):
-        raise PoolExists(f"{path} is a datapool already; grow it with: lightpool append --pool {path}")
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise PoolExists(f"{path} exists and is no datapool; choose a name that is free")
+    check_free(path)
     make("sampler", settings.sampler)
     embedder: Embedder = make("embedder", settings.embedder)
     checkpoint = Checkpoint.of(settings.embedder.name, settings.embedder.options, embedder)
@@ -54,6 +59,8 @@ def opened_for_writing(path: Path) -> Iterator[Datapool]:
     with writing(path):
         pool = Datapool.open(path)
         repair(pool)
+        if not (path / CHECKPOINT_NAME).exists():
+            _checkpoint(pool)
         yield pool
 
 
@@ -62,21 +69,27 @@ def embedder_of(pool: Datapool, settings: Settings) -> Embedder:
 
     Raises EmbedderMismatch where it is another one.
     """
-    path = pool.path / CHECKPOINT_NAME
-    own = Settings.read(pool.path).embedder
-    checkpoint = Checkpoint.read(path) if path.exists() else None
     wanted: Embedder = make("embedder", settings.embedder)
-    if checkpoint is None:
-        embedder: Embedder = make("embedder", own)
-        _verify(pool, own, embedder)
-        checkpoint = Checkpoint.of(own.name, own.options, embedder)
-        checkpoint.write(path)
-    if checkpoint.fingerprint != pool.version.fingerprint:
-        raise CorruptPool(f"{path} holds another embedder than the one that made the pool; delete it and append again")
+    checkpoint = _checkpoint(pool)
     if same_results(wanted, make("embedder", PluginChoice(checkpoint.embedder, checkpoint.options))):
         return checkpoint.restored(wanted)
     _verify(pool, settings.embedder, wanted)
     return wanted
+
+
+def _checkpoint(pool: Datapool) -> Checkpoint:
+    """The pool's checkpoint; made anew where it is missing, damaged or of another pool."""
+    path = pool.path / CHECKPOINT_NAME
+    with suppress(CorruptPool):
+        checkpoint = Checkpoint.read(path)
+        if checkpoint.fingerprint == pool.version.fingerprint:
+            return checkpoint
+    own = Settings.read(pool.path).embedder
+    embedder: Embedder = make("embedder", own)
+    _verify(pool, own, embedder)
+    checkpoint = Checkpoint.of(own.name, own.options, embedder)
+    checkpoint.write(path)
+    return checkpoint
 
 
 def _verify(pool: Datapool, choice: PluginChoice, embedder: Embedder) -> None:

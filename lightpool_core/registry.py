@@ -128,7 +128,8 @@ def _entry_points(kind: Kind) -> list[Any]:
 
 
 def _origin(point: Any) -> str:
-    return f"{point.distro.name} {point.distro.version}" if point.distro else "unknown distribution"
+    # Read off the name of a folder, where every - has become _.
+    return f"{point.distro.name.replace('_', '-')} {point.distro.version}" if point.distro else "unknown distribution"
 
 
 def _info(kind: Kind, point: Any) -> PluginInfo:

@@ -49,7 +49,7 @@ def triage(sources: Sequence[Source], known: Lookup, progress: Progress = SILENT
         record = records.get(digest)
         if error:
             settled.append(Outcome(source, "", "corrupt", error))
-        elif record and record.file == str(source.file):
+        elif record and str(source.file) in record.files:
             unchanged.append(Outcome(source, digest, record.status, record.reason))
         elif record and record.status == "corrupt":
             settled.append(Outcome(source, digest, "corrupt", record.reason))

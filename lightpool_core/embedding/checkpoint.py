@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lightpool_core.embedding.embedder import Embedder, has_weights
-from lightpool_core.errors import CorruptPool, EmbedderMismatch
+from lightpool_core.errors import CorruptPool, EmbedderMismatch, PoolError
 from lightpool_core.replacing import replacing
 
 _FORMAT = 1
@@ -61,15 +61,18 @@ class Checkpoint:
 
     @classmethod
     def read(cls, path: Path) -> Checkpoint:
-        """The checkpoint at `path`, loaded without running anything in it. Raises CorruptPool."""
+        """The checkpoint at `path`, loaded without running anything in it.
+
+        Raises CorruptPool where it is missing or damaged, PoolError where it is of a newer format.
+        """
         import torch
 
         try:
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
             if content.pop("format") != _FORMAT:
-                raise CorruptPool(f"{path} was written by a newer lightpool; update lightpool")
+                raise PoolError(f"{path} was written by a newer lightpool; update lightpool")
             return cls(**content)
-        except CorruptPool:
+        except PoolError:
             raise
         # Unpickling damaged bytes raises nearly every type there is.
         except Exception as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -51,7 +51,8 @@ class Record:
     """What the ledger says of some bytes."""
 
     source: str
-    file: str
+    files: frozenset[str]
+    """All paths where they were seen."""
     status: Status
     reason: str
 
@@ -83,14 +84,19 @@ class Ledger:
         return [sources[row] for row in sorted(left["row"].to_pylist())]
 
     def known(self, digests: Iterable[str]) -> dict[str, Record]:
-        """What is recorded of the raw files with these digests, by digest; the first record of each counts."""
+        """What is recorded of the raw files with these digests, by digest; the original counts, not its copies."""
         names = ["digest", "source", "file", "status", "reason"]
         wanted = pc.field("digest").isin(pa.array(sorted(set(digests)), pa.string()))
         found = self._table.dataset().to_table(columns=names, filter=wanted)
-        records: dict[str, Record] = {}
-        for row in sorted(found.to_pylist(), key=lambda row: row["status"] == "duplicate"):
-            records.setdefault(row.pop("digest"), Record(**row))
-        return records
+        by_digest: dict[str, list[dict[str, Any]]] = {}
+        for row in sorted(found.to_pylist(), key=lambda row: bool(row["status"] == "duplicate")):
+            by_digest.setdefault(row["digest"], []).append(row)
+        return {
+            digest: Record(
+                rows[0]["source"], frozenset(row["file"] for row in rows), rows[0]["status"], rows[0]["reason"]
+            )
+            for digest, rows in by_digest.items()
+        }
 
     def __len__(self) -> int:
         return int(self._table.dataset().count_rows())
