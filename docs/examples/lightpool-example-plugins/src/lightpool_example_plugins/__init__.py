@@ -1,0 +1,1 @@
+"""One embedder and one sampler for lightpool."""
