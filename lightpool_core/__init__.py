@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from lightpool_core.pool.history import Version
     from lightpool_core.report import Report
     from lightpool_core.selecting import select
-    from lightpool_core.selection.sampler import PoolView, Sampler, Selection, Stop
+    from lightpool_core.selection.sampler import PoolView, Sampler, Selection
+    from lightpool_core.selection.stop import Stop
     from lightpool_core.settings import Overrides, PluginChoice, Settings
 
 # Imported at first use: `lightpool --help` must not wait for numpy and its friends.
@@ -32,7 +33,7 @@ _HOMES = {
     "Sampler": "selection.sampler",
     "Selection": "selection.sampler",
     "Settings": "settings",
-    "Stop": "selection.sampler",
+    "Stop": "selection.stop",
     "Version": "pool.history",
     "WeightedEmbedder": "embedding.embedder",
     "append": "appending",

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from lightpool_core.errors import SettingsError
-from lightpool_core.media.export import Picked, write_samples
+from lightpool_core.media.export import Picked, output_folder, write_samples
 from lightpool_core.media.inputs import list_sources
 from lightpool_core.media.source import Source
 from lightpool_core.opening import check_free, create, described, embedder_of, is_pool, opened_for_writing
@@ -55,6 +55,8 @@ def append(
     clock = Stopwatch()
     with clock("listing"):
         sources = listed(settings, path, progress)
+    if mode.output:
+        output_folder(mode.output)
     run = _Append(path, settings, mode, progress, clock)
     if is_pool(path):
         return run(sources)

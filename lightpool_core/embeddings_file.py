@@ -64,7 +64,8 @@ def _read_parquet(path: Path) -> EmbeddingsFile:
 
 
 def _read_npy(path: Path) -> EmbeddingsFile:
-    vectors = np.load(path, allow_pickle=False)
+    with path.open("rb") as stream:
+        vectors = np.lib.format.read_array(stream, allow_pickle=False)
     if vectors.ndim != 2 or vectors.dtype.kind not in "fiu":
         raise SourceError(f"embeddings file {path} holds {vectors.dtype} {vectors.shape}, not numbers (N, D)")
     names = [str(row) for row in range(len(vectors))]
@@ -73,7 +74,10 @@ def _read_npy(path: Path) -> EmbeddingsFile:
 
 def _from_table(path: Path, table: pa.Table) -> EmbeddingsFile:
     names = _column(path, table, "filenames", "filename").to_pylist()
-    labels = _column(path, table, "labels", "label").cast(pa.int64()).to_numpy()
+    column = _column(path, table, "labels", "label")
+    if column.null_count:
+        raise SourceError(f"embeddings file {path} has rows without a label; labels are integers, 0 will do")
+    labels = column.cast(pa.int64()).to_numpy()
     masked = _flags(table, "masked")
     selected = _flags(table, "selected")[~masked]
     kept = [name for name, hidden in zip(names, masked, strict=True) if not hidden]
@@ -96,6 +100,8 @@ def _flags(table: pa.Table, name: str) -> Mask:
 def _vectors(path: Path, table: pa.Table) -> Any:
     if "embedding" in table.column_names:
         column = table["embedding"].combine_chunks()
+        if column.null_count or len(pc.unique(pc.list_value_length(column))) > 1:
+            raise SourceError(f"embeddings file {path} has embeddings that are missing or of different lengths")
         flat = pc.list_flatten(column).to_numpy(zero_copy_only=False)
         return flat.reshape(table.num_rows, -1)
     names = [name for name in table.column_names if name.startswith("embedding_")]

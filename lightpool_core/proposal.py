@@ -15,7 +15,8 @@ from lightpool_core.media.source import SampleRef, Source, frame_name
 from lightpool_core.pool.datapool import Datapool
 from lightpool_core.pool.ledger import Outcome
 from lightpool_core.progress import SILENT, Progress
-from lightpool_core.selection.sampler import PoolView, Sampler, Selection, Stop, checked
+from lightpool_core.selection.sampler import PoolView, Sampler, Selection, checked
+from lightpool_core.selection.stop import Stop
 from lightpool_core.triage import Fresh, with_distinct_names
 
 

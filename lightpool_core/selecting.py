@@ -22,7 +22,8 @@ from lightpool_core.progress import SILENT, Progress
 from lightpool_core.proposal import Members, choose, embed, stop_for
 from lightpool_core.registry import make
 from lightpool_core.selection.neighbours import ArrayView
-from lightpool_core.selection.sampler import PoolView, Stop
+from lightpool_core.selection.sampler import PoolView
+from lightpool_core.selection.stop import Stop
 from lightpool_core.settings import Overrides, Settings
 from lightpool_core.triage import nothing_known, triage
 
@@ -66,6 +67,10 @@ def select(
         return _picked(candidates, view, settings, settings.stop, progress)
     if overrides.inputs is not None:
         return _from_inputs(datapool, settings, progress)
+    if overrides.embedder is not None:
+        raise SettingsError("--embedder is for raw input, and everything here is embedded already; leave it out")
+    if overrides.filenames is not None:
+        raise SettingsError("--filenames lists what to take from an input; give --input DIR as well")
     if datapool is None:
         raise SettingsError("nothing to select from; give --pool, --embeddings FILE or --input DIR")
     candidates = _candidates(datapool.filenames, datapool.embeddings, datapool.labels)

@@ -11,7 +11,7 @@ from typing import Any
 
 from lightpool_core.errors import SettingsError
 from lightpool_core.replacing import replacing
-from lightpool_core.selection.sampler import Stop
+from lightpool_core.selection.stop import Stop
 
 SETTINGS_NAME = "datapool.toml"
 _HEAD = """Settings of this datapool: what `lightpool append` does when it is given no options.
@@ -51,6 +51,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         Stop.of(self.n_samples, self.min_distance)
+        if self.seed < 0:
+            raise SettingsError(f"seed {self.seed} is negative; give a whole number from 0 up")
         if self.fps is not None and not 0 < self.fps <= 1000:
             raise SettingsError(f"fps {self.fps} is not above 0 and at most 1000; 'all' takes every frame")
 
@@ -115,6 +117,7 @@ class Overrides:
         }
         if self.inputs is not None:
             changes["inputs"] = tuple(Path(os.path.abspath(path)) for path in self.inputs)
+            changes["filenames"] = None  # a list of what is in the pool's own inputs
         if self.filenames is not None:
             changes["filenames"] = Path(os.path.abspath(self.filenames))
         if self.fps is not None:
@@ -182,10 +185,12 @@ def _from_plain(plain: Mapping[str, Any], pool: Path) -> Settings:
         if not isinstance(value, _TYPES[key]) or (isinstance(value, bool) and bool not in _TYPES[key]):
             wanted = " or ".join(kind.__name__ for kind in _TYPES[key])
             raise SettingsError(f"{key} = {value!r} should be of type {wanted}")
+    if not all(isinstance(path, str) for path in plain.get("inputs", ())):
+        raise SettingsError(f"inputs = {plain['inputs']} should be a list of paths, each in quotes")
     changes = dict(plain)
     if "inputs" in plain:
         # Written by hand, a relative path starts at the pool: the working directory of a cron job is anywhere.
-        changes["inputs"] = tuple(Path(os.path.abspath(pool / str(path))) for path in plain["inputs"])
+        changes["inputs"] = tuple(Path(os.path.abspath(pool / path)) for path in plain["inputs"])
     if "filenames" in plain:
         changes["filenames"] = Path(os.path.abspath(pool / plain["filenames"]))
     if "fps" in plain:

@@ -13,7 +13,8 @@ from lightpool_core.embedding.embedder import Embedder
 from lightpool_core.errors import ContractViolation
 from lightpool_core.media.source import SampleRef, frame_name
 from lightpool_core.selection.neighbours import ArrayView
-from lightpool_core.selection.sampler import Sampler, Selection, Stop, checked
+from lightpool_core.selection.sampler import Sampler, Selection, checked
+from lightpool_core.selection.stop import Stop
 
 _SHAPES = ((48, 64, 3), (64, 48, 3), (7, 5, 3), (1, 1, 3), (300, 200, 3))
 
@@ -52,12 +53,20 @@ def _check_selection(sampler: Sampler, rows: Embeddings, kept: Embeddings, stop:
     name = type(sampler).__name__
     first, again = _selection(sampler, rows, kept, stop), _selection(sampler, rows, kept, stop)
     _require(np.array_equal(first.indices, again.indices), name, "answers otherwise when asked again")
+    _check_distances(name, first, rows, kept)
     if stop.min_distance is None:
         return
     together = np.concatenate([kept, rows[first.indices]]).astype(np.float64)
     for i in range(len(kept), len(together)):
         if i and np.linalg.norm(together[:i] - together[i], axis=1).min() < stop.min_distance:
             raise ContractViolation(f"sampler {name} keeps two samples closer than min_distance {stop.min_distance}")
+
+
+def _check_distances(name: str, selection: Selection, rows: Embeddings, kept: Embeddings) -> None:
+    together = np.concatenate([kept, rows[selection.indices]]).astype(np.float64)
+    for i, distance in enumerate(selection.distances, start=len(kept)):
+        true = np.linalg.norm(together[:i] - together[i], axis=1).min(initial=np.inf)
+        _require(bool(np.isclose(distance, true, atol=1e-3)), name, f"answers distance {distance:.4f} for {true:.4f}")
 
 
 def _selection(sampler: Sampler, rows: Embeddings, kept: Embeddings, stop: Stop) -> Selection:

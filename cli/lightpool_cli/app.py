@@ -13,6 +13,8 @@ from lightpool_cli import append, demo, history, info, init, plugins, select
 # Typer hands on the exceptions of Click, its own copy or the installed one, without naming this base.
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
+_STOPPED = "stopped; the datapool is as it was before"
+
 app = typer.Typer(
     name="lightpool",
     no_args_is_help=True,
@@ -59,7 +61,7 @@ def main() -> None:
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # what matters to a user is in the report
     try:
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, prog_name="lightpool")
     except UsageError as error:
         _usage(error)
     except LightpoolError as error:
@@ -69,14 +71,17 @@ def main() -> None:
             raise
         _fail(f"{error.filename}: {error.strerror}; check its permissions and the free space", 1)
     except (KeyboardInterrupt, typer.Abort):
-        _fail("stopped; the datapool is as it was before", 130)
+        _fail(_STOPPED, 130)
     else:
+        if code == 130:  # newer versions of Typer turn Ctrl-C into this themselves
+            _fail(_STOPPED, 130)
         sys.exit(code if isinstance(code, int) else 0)
 
 
 def _usage(error: Any) -> None:
-    """Wrong usage; a command that was given nothing at all has shown its help instead."""
+    """Wrong usage; a command that was given nothing at all shows its help instead."""
     if type(error).__name__ == "NoArgsIsHelpError":
+        typer.echo(error.format_message(), err=True)
         sys.exit(2)
     where = error.ctx.command_path if error.ctx else "lightpool"
     _fail(f"{error.format_message().rstrip('.')}; see: {where} --help", 2)

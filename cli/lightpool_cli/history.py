@@ -18,6 +18,8 @@ app = typer.Typer(
 _Number = Annotated[
     str, typer.Argument(metavar="N", help="Number of a version.", autocompletion=options.version_numbers)
 ]
+_A = Annotated[str, typer.Argument(metavar="A", help="The older one.", autocompletion=options.version_numbers)]
+_B = Annotated[str, typer.Argument(metavar="B", help="The newer one.", autocompletion=options.version_numbers)]
 _Filenames = Annotated[bool, typer.Option("--filenames", help="Print filenames, one per line.")]
 
 
@@ -70,8 +72,10 @@ def show(number: _Number, pool: options.Pool, filenames: _Filenames = False, jso
 
 
 @app.command()
-def diff(a: _Number, b: _Number, pool: options.Pool, json: options.Json = False) -> None:
-    """Print what changed from version A to version B: '+ name' joined, '- name' left.
+def diff(a: _A, b: _B, pool: options.Pool, json: options.Json = False) -> None:
+    """Print what changed between two versions.
+
+    From A to B, '+ name' for a sample that joined, '- name' for one that left.
 
     \b
     Example:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,7 +87,7 @@ def embed_sources(
     workers = os.cpu_count() or 1
     streams = in_parallel(sources, lambda s: _prepared(s, embedder, fps), workers=workers, depth=_DEPTH)
     decoding, embedding = progress.stage("decoding", len(sources)), progress.stage("embedding")
-    with decoding, embedding, _quiet_decoders():
+    with decoding, embedding, _quiet_decoders(), closing(streams):
         for source, items in streams:
             pictures: list[Picture] = []
             ending, n_decoded = Ending(0), 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
@@ -22,11 +22,12 @@ _PATIENCE = 0.1
 
 def in_parallel(
     keys: Iterable[Key], produce: Callable[[Key], Iterable[Item]], *, workers: int, depth: int
-) -> Iterator[tuple[Key, Iterator[Item]]]:
+) -> Generator[tuple[Key, Iterator[Item]], None, None]:
     """For each key, in order, the key and the items of `produce(key)`, made up to `workers` keys ahead.
 
     At most `depth` finished items wait per producer. An error in a producer is raised where its item would
-    have come. Closing the iterator stops all producers.
+    have come. Closing the iterator stops all producers. The items of a key must be taken to the last before
+    the next key is asked for.
     """
     gone = threading.Event()
     ahead: deque[tuple[Key, _Handover[Item]]] = deque()

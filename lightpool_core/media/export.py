@@ -28,9 +28,8 @@ def write_samples(samples: Sequence[Picked], folder: str | Path) -> None:
 
     Raises SourceError where a raw file has gone, or `folder` cannot be written to.
     """
-    root = Path(folder).resolve()
+    root = output_folder(folder)
     try:
-        root.mkdir(parents=True, exist_ok=True)
         for file, group in groupby(sorted(samples, key=lambda s: str(s.file)), key=lambda s: s.file):
             targets = {sample.frame: _target(root, sample.filename) for sample in group}
             if None in targets:
@@ -39,6 +38,16 @@ def write_samples(samples: Sequence[Picked], folder: str | Path) -> None:
                 _write_frames(file, {index: path for index, path in targets.items() if index is not None})
     except OSError as error:
         raise SourceError(f"samples cannot be written to {folder}: {error}") from error
+
+
+def output_folder(folder: str | Path) -> Path:
+    """`folder`, made if it is not there. Raises SourceError where it cannot be."""
+    root = Path(folder).resolve()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SourceError(f"samples cannot be written to {folder}: {error.strerror}") from error
+    return root
 
 
 def _target(root: Path, filename: str) -> Path:
@@ -50,7 +59,11 @@ def _target(root: Path, filename: str) -> Path:
 
 
 def _write_frames(video: Path, targets: dict[int, Path]) -> None:
+    written = set()
     with VideoStream(video, indices=targets) as stream:
         for frame in stream:
             assert frame.index is not None  # frames of a video have one
             Image.fromarray(frame.pixels).save(targets[frame.index])
+            written.add(frame.index)
+    if missing := sorted(set(targets) - written):
+        raise SourceError(f"video {video} has no frame {missing[0]} any more: was it replaced?")

@@ -79,7 +79,7 @@ def _readable(name: str) -> str:
 
 def _only_listed(sources: Sequence[Source], filenames: Path) -> list[Source]:
     try:
-        lines = filenames.read_text(encoding="utf-8").splitlines()
+        lines = filenames.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise SourceNotFound(f"list of filenames {filenames} cannot be read: {error}") from error
     wanted = {PurePosixPath(line.strip()).as_posix() for line in lines if line.strip()}

@@ -107,14 +107,13 @@ class History:
 
     def columns(self, number: int, names: list[str]) -> pa.Table:
         """Columns of version `number`, in the order of positions."""
-        dataset = self._table.dataset(self._delta_version(number))
-        return dataset.to_table(columns=["position", *names]).sort_by("position").drop_columns(["position"])
+        rows = self._table.read(["position", *names], self._delta_version(number))
+        return rows.sort_by("position").drop_columns(["position"])
 
     def embeddings(self, number: int, n_samples: int) -> Embeddings:
         """(M, D) embeddings of version `number`, which has `n_samples`, in the order of positions."""
         rows = np.empty((n_samples, self.dim), dtype=np.float32)
-        dataset = self._table.dataset(self._delta_version(number))
-        for batch in dataset.to_batches(columns=["position", "embedding"]):
+        for batch in self._table.batches(["position", "embedding"], self._delta_version(number)):
             values = pc.list_flatten(batch["embedding"]).to_numpy()
             rows[batch["position"].to_numpy()] = values.reshape(-1, self.dim)
         return rows

@@ -73,7 +73,7 @@ class Ledger:
 
     def unseen(self, sources: Sequence[Source]) -> list[Source]:
         """Those of which no path with that size and modification time is known, in the given order."""
-        known = self._table.dataset().to_table(columns=_STATE)
+        known = self._table.read(_STATE)
         listed = pa.table({
             "file": pa.array([str(source.file) for source in sources], pa.string()),
             "size": pa.array([source.size for source in sources], pa.int64()),
@@ -87,7 +87,7 @@ class Ledger:
         """What is recorded of the raw files with these digests, by digest; the original counts, not its copies."""
         names = ["digest", "source", "file", "status", "reason"]
         wanted = pc.field("digest").isin(pa.array(sorted(set(digests)), pa.string()))
-        found = self._table.dataset().to_table(columns=names, filter=wanted)
+        found = self._table.read(names, where=wanted)
         by_digest: dict[str, list[dict[str, Any]]] = {}
         for row in sorted(found.to_pylist(), key=lambda row: bool(row["status"] == "duplicate")):
             by_digest.setdefault(row["digest"], []).append(row)
@@ -99,11 +99,11 @@ class Ledger:
         }
 
     def __len__(self) -> int:
-        return int(self._table.dataset().count_rows())
+        return len(self._table)
 
     def record_rows(self, rows: pa.Table, note: Note) -> None:
         """Remember `rows` of this table's schema, but no file twice in the same state."""
-        known = self._table.dataset().to_table(columns=_STATE)
+        known = self._table.read(_STATE)
         news = rows.join(known, keys=_STATE, join_type="left anti").select(SCHEMA.names)
         self._table.append(news.sort_by("source"), note)
 

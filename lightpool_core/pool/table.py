@@ -6,6 +6,8 @@ Delta Lake transaction log protocol, https://github.com/delta-io/delta/blob/mast
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -61,9 +63,19 @@ class Table:
         noted = [(entry["version"], entry.get(_NOTE_KEY)) for entry in reversed(history)]
         return [Commit(version, json.loads(note)) for version, note in noted if note is not None]
 
-    def dataset(self, delta_version: int | None = None) -> Any:
-        """The rows at one commit as a pyarrow dataset, in no particular order."""
-        return self._open(delta_version).to_pyarrow_dataset()
+    def read(self, columns: list[str], delta_version: int | None = None, where: Any = None) -> pa.Table:
+        """`columns` of the rows at one commit (the newest) that fulfil `where`, in no particular order."""
+        with self._readable():
+            return self._open(delta_version).to_pyarrow_dataset().to_table(columns=columns, filter=where)
+
+    def batches(self, columns: list[str], delta_version: int | None = None) -> Iterator[pa.RecordBatch]:
+        """The same, some thousand rows at a time."""
+        with self._readable():
+            yield from self._open(delta_version).to_pyarrow_dataset().to_batches(columns=columns)
+
+    def __len__(self) -> int:
+        with self._readable():
+            return int(self._open().to_pyarrow_dataset().count_rows())
 
     def restore(self, delta_version: int, note: Note) -> None:
         """A new commit with exactly the rows of an old one."""
@@ -81,11 +93,16 @@ class Table:
         self._open().alter.set_table_properties(_KEEP_FOR_EVER, commit_properties=_noted(note))
 
     def _open(self, delta_version: int | None = None) -> DeltaTable:
-        try:
+        with self._readable():
             return DeltaTable(str(self.path), version=delta_version)
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        try:
+            yield
         except TableNotFoundError as error:
             raise CorruptPool(f"{self.path} is missing or no Delta table; restore it from a backup") from error
-        except (DeltaError, OSError) as error:
+        except (DeltaError, OSError, pa.ArrowException) as error:
             reason = " ".join(str(error).split())
             raise CorruptPool(f"{self.path} cannot be read ({reason}); restore it from a backup") from error
 

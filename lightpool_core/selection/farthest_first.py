@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from lightpool_core.arrays import Embeddings, Rows
 from lightpool_core.selection.neighbours import squared_distances
-from lightpool_core.selection.sampler import PoolView, Selection, Stop
+from lightpool_core.selection.sampler import PoolView, Selection
+from lightpool_core.selection.stop import Stop
 
 
 def farthest_first(embeddings: Embeddings, pool: PoolView, stop: Stop) -> Selection:

@@ -6,7 +6,8 @@ import numpy as np
 
 from lightpool_core.arrays import Embeddings, Rows
 from lightpool_core.selection.neighbours import nearest, squared_distances
-from lightpool_core.selection.sampler import PoolView, Selection, Stop
+from lightpool_core.selection.sampler import PoolView, Selection
+from lightpool_core.selection.stop import Stop
 
 _BLOCK = 512
 

@@ -5,7 +5,6 @@ N: candidates. M: rows in the pool, may be 0. K: chosen. Q: queries. D: dimensio
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -14,48 +13,8 @@ import numpy as np
 
 from lightpool_core.arrays import Distances, Embeddings, ExactDistances, Mask, Rows
 from lightpool_core.candidates import Candidates
-from lightpool_core.errors import ContractViolation, SettingsError
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """When a selection ends: at whichever condition is met first; None is off.
-
-    n_samples: an int is a count of new samples, a float in [0, 1] a fraction of the candidates.
-    min_distance: Euclidean, 0 to 2; no two of the kept are closer, a candidate at exactly it is kept.
-    """
-
-    n_samples: int | float | None = None
-    min_distance: float | None = None
-
-    def __post_init__(self) -> None:
-        if isinstance(self.n_samples, float) and not 0 <= self.n_samples <= 1:
-            raise SettingsError(
-                f"n_samples {self.n_samples} is no fraction from 0 to 1; write a whole number for a count, -1 for off"
-            )
-        if self.n_samples is not None and self.n_samples < 0:
-            raise SettingsError(f"n_samples {self.n_samples} is negative; give a count, a fraction, or -1 for off")
-        if self.min_distance is not None and not 0 <= self.min_distance <= 2:
-            raise SettingsError(
-                f"min_distance {self.min_distance} is not from 0 to 2, the distances that unit vectors"
-                " can have; -1 is off"
-            )
-
-    @classmethod
-    def of(cls, n_samples: int | float | None, min_distance: float | None) -> Stop:
-        """The same conditions with -1 read as off, as settings files write it."""
-        return cls(
-            None if n_samples == -1 else n_samples,
-            None if min_distance == -1 else min_distance,
-        )
-
-    def count(self, n_candidates: int) -> int:
-        """The most that may be chosen from so many candidates; a fraction is rounded down."""
-        if self.n_samples is None:
-            return n_candidates
-        if isinstance(self.n_samples, float):
-            return math.floor(self.n_samples * n_candidates + 1e-9)
-        return min(self.n_samples, n_candidates)
+from lightpool_core.errors import ContractViolation
+from lightpool_core.selection.stop import Stop
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,6 +141,7 @@ def _reachable(url: str) -> bool:
 
 
 def pretrained_tower(name: str, path: str | None, recipe: Recipe) -> torch.nn.Module:
+    """The image tower of model `name` with the weights in the file at `path`, or those of a folder that `name` means."""
     import open_clip
 
     whole = open_clip.create_model(name, path, force_quick_gelu=recipe.quick_gelu, require_pretrained=True)
@@ -149,6 +150,7 @@ def pretrained_tower(name: str, path: str | None, recipe: Recipe) -> torch.nn.Mo
 
 
 def stored_tower(recipe: Recipe, state: Mapping[str, Any]) -> torch.nn.Module:
+    """The image tower that `recipe` describes, with the weights that a checkpoint kept in `state`."""
     import open_clip
 
     # OpenCLIP builds towers in pairs only; this text tower is as small as it gets, and goes at once.

@@ -8,7 +8,8 @@ import numpy as np
 
 from lightpool_core.candidates import Candidates
 from lightpool_core.selection.farthest_first import farthest_first
-from lightpool_core.selection.sampler import PoolView, Selection, Stop
+from lightpool_core.selection.sampler import PoolView, Selection
+from lightpool_core.selection.stop import Stop
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,7 @@ REAL_VIDEOS = sorted((Path(__file__).parents[3] / "../shared/data/videos").resol
 
 def call_ffmpeg(*arguments: str | Path, command: str | None = None) -> str:
     quiet = ["-nostdin", "-y", "-loglevel", "error"]
-    done = subprocess.run(
-        [command or ffmpeg_command(), *quiet, *arguments], check=True, capture_output=True, text=True
-    )
+    done = subprocess.run([command or ffmpeg_command(), *quiet, *arguments], check=True, capture_output=True, text=True)
     return done.stdout
 
 
@@ -38,9 +36,7 @@ def clip(file: Path, *options: str, rate: str = "10", seconds: float = 2, size: 
     return file
 
 
-def frames(
-    file: Path, fps: float | None = None, indices: list[int] | None = None
-) -> tuple[list[Frame], VideoStream]:
+def frames(file: Path, fps: float | None = None, indices: list[int] | None = None) -> tuple[list[Frame], VideoStream]:
     with VideoStream(file, fps=fps, indices=indices) as stream:
         return list(stream), stream
 
@@ -110,9 +106,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
     return processes
 
 
-def assert_nothing_is_left(
-    started: list[subprocess.Popen[bytes]], files_before: int, threads_before: int
-) -> None:
+def assert_nothing_is_left(started: list[subprocess.Popen[bytes]], files_before: int, threads_before: int) -> None:
     assert started
     assert all(process.returncode is not None for process in started)
     assert open_files() == files_before
@@ -342,9 +336,7 @@ def test_stopping_early_leaves_nothing_behind(
     assert list(stream) == []
 
 
-def test_reading_to_the_end_leaves_nothing_behind(
-    large: Path, started: list[subprocess.Popen[bytes]]
-) -> None:
+def test_reading_to_the_end_leaves_nothing_behind(large: Path, started: list[subprocess.Popen[bytes]]) -> None:
     before = open_files(), threading.active_count()
     with VideoStream(large) as stream:
         assert len(list(stream)) == 3
@@ -355,9 +347,7 @@ def test_reading_to_the_end_leaves_nothing_behind(
     assert [process.returncode for process in started] == [0, -9]
 
 
-def test_failing_leaves_nothing_behind(
-    large: Path, tmp_path: Path, started: list[subprocess.Popen[bytes]]
-) -> None:
+def test_failing_leaves_nothing_behind(large: Path, tmp_path: Path, started: list[subprocess.Popen[bytes]]) -> None:
     before = open_files(), threading.active_count()
     with pytest.raises(DecodeError):
         frames(tmp_path / "missing.mp4")
@@ -391,9 +381,7 @@ def test_a_command_that_cannot_start_leaves_nothing_behind(
         os.fsdecode(b"not-utf8-\xff.mp4"),
     ],
 )
-def test_any_name_is_only_a_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plain: Path, name: str
-) -> None:
+def test_any_name_is_only_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plain: Path, name: str) -> None:
     shutil.copy(plain, tmp_path / name)
     monkeypatch.chdir(tmp_path)
     assert frames(Path(name))[1].n_frames == 20
@@ -413,9 +401,7 @@ def test_without_a_system_ffmpeg_the_one_in_the_wheel_decodes_the_same(
 
 
 @pytest.mark.usefixtures("_command_cache")
-def test_a_system_ffmpeg_that_is_too_old_is_passed_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_system_ffmpeg_that_is_too_old_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old = tmp_path / "ffmpeg"
     old.write_text("#!/bin/sh\nexit 1\n")
     old.chmod(0o755)

@@ -8,11 +8,11 @@ import sys
 
 import numpy as np
 import pytest
-from lightpool_plugins.embedders.gist import Gist
 from PIL import Image, ImageDraw, ImageEnhance
 
 from lightpool_core.arrays import Embeddings, Pixels, unit_rows
 from lightpool_core.embedding.embedder import Embedder
+from lightpool_plugins.embedders.gist import Gist
 
 SIZE = (320, 240)
 SCENES = 12

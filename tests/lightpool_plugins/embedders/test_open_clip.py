@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lightpool_plugins.embedders.open_clip import OpenClip
-from lightpool_plugins.embedders.open_clip_model import weights_file
 
 from lightpool_core.arrays import Array, unit_rows
 from lightpool_core.embedding.embedder import Embedder, WeightedEmbedder
 from lightpool_core.errors import LightpoolError, PluginUnavailable, SettingsError
+from lightpool_plugins.embedders.open_clip import OpenClip
+from lightpool_plugins.embedders.open_clip_model import weights_file
 
 TINY: dict[str, Any] = {
     "embed_dim": 24,
@@ -63,9 +63,7 @@ def tiny(weights: Path) -> OpenClip:
 def inputs(embedder: OpenClip, count: int = 5) -> Array:
     """A batch of random pictures."""
     rng = np.random.default_rng(0)
-    pictures = (
-        rng.integers(0, 256, (4, 6, 3), dtype=np.uint8).repeat(12, 0).repeat(12, 1) for _ in range(count)
-    )
+    pictures = (rng.integers(0, 256, (4, 6, 3), dtype=np.uint8).repeat(12, 0).repeat(12, 1) for _ in range(count))
     return np.stack([embedder.prepare(picture) for picture in pictures])
 
 
@@ -124,9 +122,7 @@ def test_lower_precision_changes_little_and_keeps_the_fingerprint(tiny: OpenClip
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_weights_make_the_same_embedder_without_the_file(
-    tmp_path: Path, tiny: OpenClip, precision: Any
-) -> None:
+def test_weights_make_the_same_embedder_without_the_file(tmp_path: Path, tiny: OpenClip, precision: Any) -> None:
     import torch
 
     original = replace(tiny, pretrained=str(saved(tmp_path / "gone.pt", seed=2)), precision=precision)

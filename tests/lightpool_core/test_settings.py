@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lightpool_core.errors import SettingsError
+from lightpool_core.selection.stop import Stop
+from lightpool_core.settings import SETTINGS_NAME, Overrides, PluginChoice, Settings
+
+
+def read(pool: Path, text: str) -> Settings:
+    (pool / SETTINGS_NAME).write_text(text, encoding="utf-8")
+    return Settings.read(pool)
+
+
+def complaint(pool: Path, text: str) -> str:
+    with pytest.raises(SettingsError) as caught:
+        read(pool, text)
+    assert len(str(caught.value).splitlines()) == 1
+    assert str(pool / SETTINGS_NAME) in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Settings(),
+        Settings(
+            inputs=(Path("/data/a b"), Path("/data/ü\"'\\")),
+            filenames=Path("/data/list.txt"),
+            embedder=PluginChoice("open-clip", {"model": "ViT-B-32", "half": True, "size": 3, "scale": 0.5}),
+            sampler=PluginChoice("random"),
+            n_samples=0.25,
+            min_distance=0.1,
+            fps=None,
+            seed=7,
+            keep_history=False,
+            csv=False,
+        ),
+        Settings(n_samples=10, fps=0.5),
+        Settings(n_samples=1.0),
+        Settings(n_samples=1),
+    ],
+)
+def test_settings_are_read_as_they_were_written(settings: Settings, tmp_path: Path) -> None:
+    settings.write(tmp_path)
+    again = Settings.read(tmp_path)
+    assert again == settings
+    assert type(again.n_samples) is type(settings.n_samples)
+    assert [path.name for path in tmp_path.iterdir()] == [SETTINGS_NAME]
+
+
+def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
+    assert read(tmp_path, "") == Settings()
+
+
+def test_the_file_says_what_it_is(tmp_path: Path) -> None:
+    Settings().write(tmp_path)
+    assert (tmp_path / SETTINGS_NAME).read_text().startswith("# Settings of this datapool")
+
+
+def test_relative_paths_written_by_hand_start_at_the_pool(tmp_path: Path) -> None:
+    settings = read(tmp_path, 'inputs = ["../raw"]\nfilenames = "list.txt"')
+    assert settings.inputs == (tmp_path.parent / "raw",)
+    assert settings.filenames == tmp_path / "list.txt"
+
+
+def test_minus_one_is_off(tmp_path: Path) -> None:
+    assert read(tmp_path, "n_samples = -1\nmin_distance = -1").stop == Stop()
+
+
+def test_fps_all_takes_every_frame(tmp_path: Path) -> None:
+    assert read(tmp_path, 'fps = "all"').fps is None
+    assert read(tmp_path, "fps = 2").fps == 2.0
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("nsamples = 3", "no setting 'nsamples'"),
+        ("n_samples = 'many'", "n_samples"),
+        ("n_samples = true", "n_samples = True should be of type int or float"),
+        ("n_samples = 1.5", "no fraction"),
+        ("n_samples = nan", "n_samples"),
+        ("min_distance = 3", "min_distance 3"),
+        ("min_distance = nan", "min_distance"),
+        ("fps = 0", "fps 0"),
+        ("fps = -1", "fps -1"),
+        ("fps = nan", "fps"),
+        ("fps = inf", "fps"),
+        ("fps = 'some'", "fps 'some'"),
+        ("seed = 0.5", "seed"),
+        ("seed = -1", "seed"),
+        ("keep_history = 1", "keep_history"),
+        ("inputs = 'raw'", "inputs"),
+        ("inputs = [3]", "inputs"),
+        ("embedder = 'gist'", "embedder"),
+        ("[sampler]\nk = 3", "[sampler] needs a name"),
+        ("[sampler]\nname = 3", "[sampler] needs a name"),
+        ("this is no TOML", "cannot be read"),
+        ("seed = 1\nseed = 2", "cannot be read"),
+    ],
+)
+def test_a_bad_setting_is_named_with_its_file(text: str, said: str, tmp_path: Path) -> None:
+    assert said in complaint(tmp_path, text)
+
+
+def test_a_missing_file_and_one_that_is_no_text_are_settings_errors(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="cannot be read"):
+        Settings.read(tmp_path)
+    (tmp_path / SETTINGS_NAME).write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError, match="cannot be read"):
+        Settings.read(tmp_path)
+
+
+@pytest.mark.parametrize("values", [{"fps": 0.0}, {"fps": 1001.0}, {"n_samples": -2}, {"min_distance": 2.5}])
+def test_settings_in_code_are_checked_too(values: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError):
+        Settings(**values)
+
+
+def test_without_overrides_settings_stay_as_they_are() -> None:
+    settings = Settings(inputs=(Path("/raw"),), n_samples=3, embedder=PluginChoice("gist", {"a": 1}))
+    assert Overrides().over(settings) == settings
+
+
+def test_overrides_win_and_minus_one_switches_off() -> None:
+    settings = Settings(n_samples=3, min_distance=0.5, fps=2.0, seed=1, keep_history=True)
+    changed = Overrides(n_samples=-1, min_distance=0.0, fps="all", seed=0, keep_history=False).over(settings)
+    assert changed.stop == Stop(None, 0.0)
+    assert (changed.fps, changed.seed, changed.keep_history) == (None, 0, False)
+
+
+def test_paths_in_overrides_start_at_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    changed = Overrides(inputs=("raw", Path("/abs")), filenames="list.txt", sampler="mine.py:Mine").over(Settings())
+    assert changed.inputs == (tmp_path / "raw", Path("/abs"))
+    assert changed.filenames == tmp_path / "list.txt"
+    assert changed.sampler.name == f"{tmp_path / 'mine.py'}:Mine"
+
+
+def test_options_add_to_those_of_the_same_plugin_and_replace_those_of_another() -> None:
+    settings = Settings(embedder=PluginChoice("open-clip", {"model": "a", "half": True}))
+    same = Overrides(embedder="open-clip", embedder_options={"model": "b"}).over(settings)
+    more = Overrides(embedder_options={"model": "b"}).over(settings)
+    other = Overrides(embedder="gist").over(settings)
+    assert same.embedder == more.embedder == PluginChoice("open-clip", {"model": "b", "half": True})
+    assert other.embedder == PluginChoice("gist", {})
+
+
+@pytest.mark.parametrize("fps", ["some", "", "-1", "0", "nan"])
+def test_a_bad_override_is_a_settings_error(fps: str) -> None:
+    with pytest.raises(SettingsError, match="fps"):
+        Overrides(fps=fps).over(Settings())

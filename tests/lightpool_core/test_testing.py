@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lightpool_core.arrays import Array, Embeddings, Pixels
+from lightpool_core.candidates import Candidates
+from lightpool_core.errors import ContractViolation
+from lightpool_core.selection.neighbours import ArrayView
+from lightpool_core.selection.sampler import PoolView, Selection
+from lightpool_core.selection.stop import Stop
+from lightpool_core.testing import check_embedder, check_sampler
+from lightpool_plugins.embedders.gist import Gist
+from lightpool_plugins.samplers.diversity import Diversity
+from lightpool_plugins.samplers.random import Random
+
+
+@dataclass(frozen=True)
+class MeanColour:
+    """A good embedder, and small."""
+
+    dim: Any = 4
+    fingerprint: str = "mean-1"
+    input_size: int = 1
+    near_duplicate: float = 0.1
+
+    def prepare(self, pixels: Pixels) -> Array:
+        return np.append(pixels.mean(axis=(0, 1)) / 255, 1).astype(np.float32)
+
+    def embed(self, batch: Array) -> Embeddings:
+        return batch
+
+
+class NewFingerprint(MeanColour):
+    counter = itertools.count()
+
+    @property
+    def fingerprint(self) -> str:
+        return str(next(self.counter))
+
+    def __init__(self) -> None:
+        pass
+
+
+class OwnShape(MeanColour):
+    def prepare(self, pixels: Pixels) -> Array:
+        return pixels
+
+
+class LooksAround(MeanColour):
+    def embed(self, batch: Array) -> Embeddings:
+        return (batch - batch.mean(axis=0) + np.float32(0.1)).astype(np.float32)
+
+
+class TooShort(MeanColour):
+    def embed(self, batch: Array) -> Embeddings:
+        return batch[:, :3]
+
+
+class TooFew(MeanColour):
+    def embed(self, batch: Array) -> Embeddings:
+        return batch[:1]
+
+
+class Wide(MeanColour):
+    def embed(self, batch: Array) -> Embeddings:
+        return batch.astype(np.float64)
+
+
+class ZeroForBlack(MeanColour):
+    def embed(self, batch: Array) -> Embeddings:
+        return batch * (batch[:, :1] > 0)
+
+
+class NotFinite(MeanColour):
+    def embed(self, batch: Array) -> Embeddings:
+        with np.errstate(all="ignore"):
+            return batch / (batch[:, :1] > 0)
+
+
+class NoDataclass:
+    pass
+
+
+@pytest.mark.parametrize("embedder", [Gist(), MeanColour()])
+def test_good_embedders_pass(embedder: Any) -> None:
+    check_embedder(embedder)
+
+
+@pytest.mark.parametrize(
+    ("embedder", "complaint"),
+    [
+        (NoDataclass(), "is no dataclass"),
+        (MeanColour(dim=0), "no dim above 0"),
+        (MeanColour(dim=4.0), "no dim above 0"),
+        (MeanColour(fingerprint=""), "no fingerprint"),
+        (NewFingerprint(), "changes its fingerprint"),
+        (MeanColour(input_size=0), "no input_size"),
+        (MeanColour(near_duplicate=2.5), "near_duplicate"),
+        (MeanColour(near_duplicate=float("nan")), "near_duplicate"),
+        (OwnShape(), "different shapes"),
+        (LooksAround(), "alone than in a batch"),
+        (TooShort(), "answers shape"),
+        (TooFew(), "answers shape"),
+        (Wide(), "float64"),
+        (ZeroForBlack(), "zero or not finite"),
+        (NotFinite(), "zero or not finite"),
+    ],
+)
+def test_an_embedder_is_told_which_promise_it_breaks(embedder: Any, complaint: str) -> None:
+    with pytest.raises(ContractViolation, match=complaint) as caught:
+        check_embedder(embedder)
+    assert type(embedder).__name__ in str(caught.value)
+
+
+@dataclass(frozen=True)
+class Spoiled:
+    """A good sampler whose answer is spoiled; subclasses say how."""
+
+    calls: list[int] = field(default_factory=list)
+
+    def select(
+        self, candidates: Candidates, pool: PoolView, stop: Stop, rng: np.random.Generator
+    ) -> Selection:
+        return self.spoiled(Diversity().select(candidates, pool, stop, rng), len(candidates))
+
+    def spoiled(self, good: Selection, n: int) -> Selection:
+        return good
+
+
+class OutOfRange(Spoiled):
+    def spoiled(self, good: Selection, n: int) -> Selection:
+        return replace(good, indices=good.indices + n)
+
+
+class Negative(Spoiled):
+    def spoiled(self, good: Selection, n: int) -> Selection:
+        return replace(good, indices=good.indices - 1)
+
+
+class Twice(Spoiled):
+    def spoiled(self, good: Selection, n: int) -> Selection:
+        return Selection(np.repeat(good.indices, 2), np.repeat(good.distances, 2))
+
+
+class SmallIntegers(Spoiled):
+    def spoiled(self, good: Selection, n: int) -> Selection:
+        return replace(good, indices=good.indices.astype(np.int32))
+
+
+class WideDistances(Spoiled):
+    def spoiled(self, good: Selection, n: int) -> Selection:
+        return replace(good, distances=good.distances.astype(np.float64))
+
+
+class DistancesMissing(Spoiled):
+    def spoiled(self, good: Selection, n: int) -> Selection:
+        return replace(good, distances=good.distances[:-1])
+
+
+class TooMany(Spoiled):
+    def spoiled(self, good: Selection, n: int) -> Selection:
+        return Selection(np.arange(n), np.ones(n, np.float32))
+
+
+class DeafToDistance(Spoiled):
+    def select(
+        self, candidates: Candidates, pool: PoolView, stop: Stop, rng: np.random.Generator
+    ) -> Selection:
+        return Diversity().select(candidates, pool, Stop(stop.n_samples), rng)
+
+
+class BlindToThePool(Spoiled):
+    def select(
+        self, candidates: Candidates, pool: PoolView, stop: Stop, rng: np.random.Generator
+    ) -> Selection:
+        nothing = ArrayView(np.empty((0, pool.dim), np.float32))
+        return Diversity().select(candidates, nothing, stop, rng)
+
+
+class Moody(Spoiled):
+    def spoiled(self, good: Selection, n: int) -> Selection:
+        self.calls.append(1)
+        return Selection(np.roll(good.indices, len(self.calls)), good.distances)
+
+
+class WrongDistances(Spoiled):
+    def spoiled(self, good: Selection, n: int) -> Selection:
+        return replace(good, distances=np.full_like(good.distances, 0.123))
+
+
+@pytest.mark.parametrize("sampler", [Diversity(), Random(), Spoiled()])
+def test_good_samplers_pass(sampler: Any) -> None:
+    check_sampler(sampler)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "complaint"),
+    [
+        (NoDataclass(), "is no dataclass"),
+        (OutOfRange(), "none of the"),
+        (Negative(), "none of the"),
+        (Twice(), "twice"),
+        (SmallIntegers(), "int32"),
+        (WideDistances(), "float64"),
+        (DistancesMissing(), "distances"),
+        (TooMany(), "more than n_samples"),
+        (DeafToDistance(), "closer than min_distance"),
+        (BlindToThePool(), "closer than min_distance"),
+        (Moody(), "when asked again"),
+        (WrongDistances(), "distance"),
+    ],
+)
+def test_a_sampler_is_told_which_promise_it_breaks(sampler: Any, complaint: str) -> None:
+    with pytest.raises(ContractViolation, match=complaint) as caught:
+        check_sampler(sampler)
+    assert type(sampler).__name__ in str(caught.value)

@@ -1,0 +1,66 @@
+"""Hypothesis strategies, and the small problems that several tests share."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import strategies as st
+
+from lightpool_core.arrays import Embeddings, unit_rows
+from lightpool_core.candidates import Candidates
+from lightpool_core.media.source import SampleRef
+from lightpool_core.selection.stop import Stop
+
+KINDS = ("spread", "clusters", "grid", "duplicates")
+
+
+def unit_vectors(n: int, dim: int, kind: str = "spread", seed: int = 0) -> Embeddings:
+    """(n, dim) unit rows: `spread` at random, in tight `clusters`, on a `grid` full of ties, or `duplicates`."""
+    rng = np.random.default_rng(seed)
+    if kind == "grid":
+        rows = rng.integers(-1, 2, size=(n, dim)).astype(np.float64)
+        rows[~rows.any(axis=1), 0] = 1.0
+        return unit_rows(rows)
+    rows = rng.normal(size=(n, dim))
+    if kind == "duplicates" and n:
+        rows = rows[rng.integers(0, max(1, n // 3), size=n)]
+    if kind == "clusters" and n:
+        rows = rows[rng.integers(0, max(1, n // 6), size=n)] + rng.normal(scale=0.02, size=(n, dim))
+    return unit_rows(rows)
+
+
+@st.composite
+def problems(draw: st.DrawFn) -> tuple[Embeddings, Embeddings]:
+    """Candidates (N, D) and a pool (M, D); some candidates may lie in the pool, too."""
+    dim = draw(st.integers(1, 8))
+    seed = draw(st.integers(0, 2**32 - 1))
+    candidates = unit_vectors(draw(st.integers(0, 40)), dim, draw(st.sampled_from(KINDS)), seed)
+    pool = unit_vectors(draw(st.integers(0, 20)), dim, draw(st.sampled_from(KINDS)), seed + 1)
+    if len(pool) and len(candidates) and draw(st.booleans()):
+        pool[: len(candidates)] = candidates[: len(pool)]
+    return candidates, pool
+
+
+def distances() -> st.SearchStrategy[float]:
+    """Minimum distances that are told apart exactly (1e-5 or more, or 0), those on a grid of ties included."""
+    return st.one_of(st.floats(1e-5, 2), st.sampled_from([0.0, 1.0, 2.0, float(np.sqrt(2)), 0.25, 1e-4]))
+
+
+def counts() -> st.SearchStrategy[int | float]:
+    """Numbers of samples, as counts and as fractions."""
+    return st.one_of(st.integers(0, 50), st.floats(0, 1))
+
+
+def stops() -> st.SearchStrategy[Stop]:
+    """Stopping conditions, none and both included."""
+    return st.builds(Stop, st.none() | counts(), st.none() | distances())
+
+
+def candidates_of(embeddings: Embeddings) -> Candidates:
+    """`embeddings` as candidates with plain names."""
+    refs = tuple(SampleRef(f"{i:05}.png", f"{i:05}.png") for i in range(len(embeddings)))
+    return Candidates(embeddings, np.zeros(len(embeddings), np.int64), refs)
+
+
+def distance_matrix(a: Embeddings, b: Embeddings) -> np.ndarray:
+    """(N, M) distances, the plain way: differences in float64."""
+    return np.linalg.norm(a.astype(np.float64)[:, None] - b.astype(np.float64)[None], axis=2)
