@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from lightpool_core.arrays import Embeddings, Rows
-from lightpool_core.selection.neighbours import squared_distances
+from lightpool_core.arrays import Distances, Embeddings, ExactDistances, Rows
+from lightpool_core.selection.neighbours import in_blocks, nearest, squared_distances
 from lightpool_core.selection.sampler import PoolView, Selection
 from lightpool_core.selection.stop import Stop
 
@@ -23,19 +23,22 @@ def farthest_first(embeddings: Embeddings, pool: PoolView, stop: Stop) -> Select
     """
     rows = _not_rejected(embeddings, pool, stop.min_distance)
     search = _Search(embeddings[rows], pool)
+    closest = 0.0 if stop.min_distance is None else stop.min_distance
     picks: list[int] = []
     distances: list[float] = []
     while len(picks) < min(stop.count(len(embeddings)), len(rows)):
+        if search.may_be_closer(closest):
+            search.narrow(closest)
         best = search.farthest()
         distance = search.exact_distance(best)
-        if stop.min_distance is not None and distance < stop.min_distance:
-            if search.certainly_done(stop.min_distance):
-                break
+        if distance >= closest:
+            picks.append(best)
+            distances.append(distance)
+            search.keep(best)
+        elif search.certainly_closer(closest):
+            break
+        else:
             search.discard(best)
-            continue
-        picks.append(best)
-        distances.append(distance)
-        search.keep(best)
     # Computed distances may grow by a rounding error where the true ones stay equal.
     falling = np.minimum.accumulate(np.array(distances, dtype=np.float32))
     return Selection(rows[np.array(picks, dtype=np.int64)], falling)
@@ -48,24 +51,26 @@ def _not_rejected(embeddings: Embeddings, pool: PoolView, min_distance: float | 
 
 
 class _Search:
-    """Squared distance of every candidate to the nearest kept, in float32, brought up to date pick by pick.
+    """Squared distance of every candidate to the nearest kept, brought up to date pick by pick.
 
-    Float32 finds who may be farthest; float64 over the picks alone says how far that one truly is.
+    Float32 finds who may be farthest, and float64 over the picks says how far that one truly is. Once the
+    farthest are so close to min_distance that rounding matters, all that is left is computed in float64.
     """
 
     def __init__(self, embeddings: Embeddings, pool: PoolView) -> None:
         self._embeddings = embeddings
+        self._rows = np.arange(len(embeddings))
         self._pool = pool
         self._picks = np.zeros((64, embeddings.shape[1]))
         self._n_picks = 0
         self._in_pool, _ = pool.nearest(embeddings)
         squares = self._in_pool**2 if len(pool) else _from_the_mean(embeddings)
-        self._squares = squares.astype(np.float32)
+        self._squares: ExactDistances | Distances = squares.astype(np.float32)
         # What float32 products of D terms can be off by, to first order, doubled for the norms.
         self._margin = 4.0 * (embeddings.shape[1] + 4) * 2.0**-24
 
     def farthest(self) -> int:
-        return int(self._squares.argmax())
+        return int(self._rows[self._squares.argmax()])
 
     def exact_distance(self, row: int) -> float:
         """From `row` to the nearest kept."""
@@ -73,12 +78,26 @@ class _Search:
         squares = ((picks - self._embeddings[row]) ** 2).sum(axis=1)
         return min(float(np.sqrt(squares.min(initial=np.inf))), float(self._in_pool[row]))
 
-    def certainly_done(self, min_distance: float) -> bool:
-        """True if no candidate can be min_distance away, whatever the rounding errors."""
-        return bool(self._squares.max() < min_distance**2 - self._margin)
+    def may_be_closer(self, distance: float) -> bool:
+        """True if float32 cannot tell any more whether the farthest is closer than `distance`."""
+        started = self._n_picks or len(self._pool)
+        unsure = self._squares.dtype == np.float32 and self._squares.max(initial=0) < distance**2 + self._margin
+        return bool(started and unsure and len(self._rows))
+
+    def certainly_closer(self, distance: float) -> bool:
+        """True if every candidate is closer than `distance`, whatever the rounding errors."""
+        return bool(self._squares.max() < distance**2 - self._margin)
+
+    def narrow(self, distance: float) -> None:
+        """From here on in float64, among those alone that may be `distance` away."""
+        self._rows = self._rows[self._squares >= distance**2 - self._margin]
+        self._embeddings_left = self._embeddings[self._rows].astype(np.float64)
+        kept, _ = nearest(self._embeddings_left, in_blocks(self._picks[: self._n_picks]))
+        self._squares = np.minimum(kept, self._in_pool[self._rows]) ** 2
+        self._margin = 1e-12
 
     def discard(self, row: int) -> None:
-        self._squares[row] = -np.inf
+        self._squares[np.searchsorted(self._rows, row)] = -np.inf
 
     def keep(self, row: int) -> None:
         if not self._n_picks and not len(self._pool):
@@ -87,8 +106,12 @@ class _Search:
             self._picks = np.concatenate([self._picks, np.zeros_like(self._picks)])
         self._picks[self._n_picks] = self._embeddings[row]
         self._n_picks += 1
-        products = self._embeddings @ self._embeddings[row]
-        np.minimum(self._squares, 2.0 - 2.0 * products, out=self._squares)
+        if self._squares.dtype == np.float32:
+            products = self._embeddings @ self._embeddings[row]
+            np.minimum(self._squares, 2.0 - 2.0 * products, out=self._squares)
+        else:
+            exact = squared_distances(self._embeddings_left, self._embeddings[row : row + 1])[:, 0]
+            np.minimum(self._squares, exact, out=self._squares)
         self.discard(row)
 
 

@@ -46,6 +46,7 @@ def cached_index(rows: Embeddings, folder: Path) -> NeighbourIndex:
     A pool only ever grows or goes back, so a cached index that covers a true prefix of the rows is extended;
     a missing, damaged or foreign one is replaced.
     """
+    rows = np.ascontiguousarray(rows)
     graph = _load(rows, folder)
     if graph is None:
         graph = _index(rows.shape[1])

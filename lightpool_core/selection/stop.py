@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from lightpool_core.errors import SettingsError
 
+_SMALLEST = 1e-5
+
 
 @dataclass(frozen=True, slots=True)
 class Stop:
@@ -26,6 +28,10 @@ class Stop:
             )
         if self.n_samples is not None and self.n_samples < 0:
             raise SettingsError(f"n_samples {self.n_samples} is negative; give a count, a fraction, or -1 for off")
+        if self.min_distance is not None and 0 < self.min_distance < _SMALLEST:
+            raise SettingsError(
+                f"min_distance {self.min_distance} is below {_SMALLEST}, what float32 can tell apart; 0 keeps everything"
+            )
         if self.min_distance is not None and not 0 <= self.min_distance <= 2:
             raise SettingsError(
                 f"min_distance {self.min_distance} is not from 0 to 2, the distances that unit vectors"

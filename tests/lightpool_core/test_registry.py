@@ -141,9 +141,7 @@ def test_options_that_only_change_speed_change_nothing(file: Path) -> None:
     assert not same_results(Gist(), Diversity())
 
 
-def test_a_stranger_that_cannot_be_imported_hides_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stranger_that_cannot_be_imported_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     info = tmp_path / "stranger-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")

@@ -133,9 +133,7 @@ def test_overrides_win_and_minus_one_switches_off() -> None:
     assert (changed.fps, changed.seed, changed.keep_history) == (None, 0, False)
 
 
-def test_paths_in_overrides_start_at_the_working_directory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_paths_in_overrides_start_at_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     changed = Overrides(inputs=("raw", Path("/abs")), filenames="list.txt", sampler="mine.py:Mine").over(Settings())
     assert changed.inputs == (tmp_path / "raw", Path("/abs"))

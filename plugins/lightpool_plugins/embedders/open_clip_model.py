@@ -141,7 +141,7 @@ def _reachable(url: str) -> bool:
 
 
 def pretrained_tower(name: str, path: str | None, recipe: Recipe) -> torch.nn.Module:
-    """The image tower of model `name` with the weights in the file at `path`, or those of a folder that `name` means."""
+    """The image tower of model `name` with the weights in the file at `path`, or in the folder that `name` means."""
     import open_clip
 
     whole = open_clip.create_model(name, path, force_quick_gelu=recipe.quick_gelu, require_pretrained=True)

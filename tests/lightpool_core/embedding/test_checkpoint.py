@@ -79,9 +79,7 @@ def test_a_damaged_file_is_a_corrupt_pool_in_one_line(keep: float, tmp_path: Pat
     assert len(str(caught.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize(
-    "content", [{}, [], 3, {"format": 1}, {"format": 1, "embedder": "gist", "else": 1}]
-)
+@pytest.mark.parametrize("content", [{}, [], 3, {"format": 1}, {"format": 1, "embedder": "gist", "else": 1}])
 def test_a_file_with_other_content_is_a_corrupt_pool(content: Any, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "c.ckpt")
     with pytest.raises(CorruptPool):

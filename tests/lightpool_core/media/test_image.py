@@ -107,9 +107,7 @@ def test_a_dark_16_bit_picture_stays_dark(tmp_path: Path) -> None:
         ([0.0, 0.0, 0.0], [0, 0, 0]),
     ],
 )
-def test_a_float_tiff_is_scaled_by_the_range_that_it_uses(
-    values: list[float], grey: list[int], tmp_path: Path
-) -> None:
+def test_a_float_tiff_is_scaled_by_the_range_that_it_uses(values: list[float], grey: list[int], tmp_path: Path) -> None:
     Image.fromarray(np.array([values], np.float32)).save(tmp_path / "a.tif")
     close_to(read_image(tmp_path / "a.tif"), np.array([grey], np.uint8)[..., None].repeat(3, axis=2), 0)
 

@@ -16,7 +16,7 @@ def rows(*numbers: int) -> pa.Table:
 
 
 def read(table: Table, delta_version: int | None = None) -> list[int]:
-    return sorted(table.dataset(delta_version).to_table()["n"].to_pylist())
+    return sorted(table.read(["n"], delta_version)["n"].to_pylist())
 
 
 @pytest.fixture
@@ -79,5 +79,5 @@ def test_a_missing_table_is_a_corrupt_pool(tmp_path: Path) -> None:
 def test_a_damaged_log_is_a_corrupt_pool_in_one_line(table: Table) -> None:
     next((table.path / "_delta_log").glob("*0.json")).write_text("{broken")
     with pytest.raises(CorruptPool) as caught:
-        table.dataset()
+        table.read(["n"])
     assert len(str(caught.value).splitlines()) == 1

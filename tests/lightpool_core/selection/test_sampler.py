@@ -26,9 +26,7 @@ def test_minus_one_switches_a_condition_off(off: float | None) -> None:
     ("n_samples", "n_candidates", "count"),
     [(1, 10, 1), (1.0, 10, 10), (0, 10, 0), (0.0, 10, 0), (0.5, 10, 5), (0.5, 5, 2), (99, 10, 10), (0.5, 1, 0)],
 )
-def test_a_whole_number_is_a_count_and_a_decimal_a_fraction(
-    n_samples: float, n_candidates: int, count: int
-) -> None:
+def test_a_whole_number_is_a_count_and_a_decimal_a_fraction(n_samples: float, n_candidates: int, count: int) -> None:
     assert Stop(n_samples).count(n_candidates) == count
 
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageEnhance
 
 from lightpool_core.arrays import Embeddings, Pixels, unit_rows
-from lightpool_core.embedding.embedder import Embedder
+from lightpool_core.testing import check_embedder
 from lightpool_plugins.embedders.gist import Gist
 
 SIZE = (320, 240)
@@ -53,7 +53,7 @@ def compressed(picture: Image.Image) -> Image.Image:
 
 def test_it_follows_the_protocol_and_keeps_its_promised_shapes() -> None:
     gist = Gist()
-    assert isinstance(gist, Embedder)
+    check_embedder(gist)
     batch = np.stack([gist.prepare(np.asarray(scene(seed))) for seed in range(3)])
     embeddings = gist.embed(batch)
     assert embeddings.shape == (3, gist.dim)

@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 
 from lightpool_core.arrays import Array, unit_rows
-from lightpool_core.embedding.embedder import Embedder, WeightedEmbedder
+from lightpool_core.embedding.embedder import has_weights
 from lightpool_core.errors import LightpoolError, PluginUnavailable, SettingsError
+from lightpool_core.testing import check_embedder
 from lightpool_plugins.embedders.open_clip import OpenClip
 from lightpool_plugins.embedders.open_clip_model import weights_file
 
@@ -78,8 +79,8 @@ def refusal(embedder: OpenClip) -> LightpoolError:
 def test_it_follows_the_protocols_and_keeps_its_promised_shapes(tiny: OpenClip) -> None:
     batch = inputs(tiny)
     embeddings = tiny.embed(batch)
-    assert isinstance(tiny, Embedder)
-    assert isinstance(tiny, WeightedEmbedder)
+    check_embedder(tiny)
+    assert has_weights(tiny)
     assert batch.shape == (5, 3, tiny.input_size, tiny.input_size)
     assert batch.dtype == np.uint8
     assert embeddings.shape == (5, tiny.dim) == (5, 24)
