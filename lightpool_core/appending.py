@@ -90,7 +90,9 @@ class _Append:
     def __call__(self, sources: Sequence[Source]) -> Report:
         with opened_for_writing(self.path) as pool:
             with self.clock("comparing"):
-                unseen = sources if self.mode.process_all else pool.ledger.unseen(sources)
+                # Asked in any case: a ledger that cannot be read must show before anything is done.
+                unknown = pool.ledger.unseen(sources)
+                unseen = sources if self.mode.process_all else unknown
                 known = nothing_known if self.mode.process_all else pool.ledger.known
                 sorted_out = triage(unseen, known, self.progress)
             proposal = self._propose(pool, sorted_out)
@@ -157,11 +159,12 @@ class _Append:
         """Samples first, ledger second, views last: cut anywhere, the next command completes it."""
         run = Run.begin(self.path)
         seen = [*sorted_out.settled, *sorted_out.unchanged, *proposal.outcomes]
-        number = pool.version.number + (1 if proposal.chosen else 0)
+        grows = len(proposal.selection.indices) > 0
+        number = pool.version.number + grows
         report = dataclasses.replace(report, run=run.name, version=number)
         run.write(report.to_json(), _filenames(proposal, report, seen))
         run.owe(rows_of(seen, run.name))
-        if proposal.chosen:
+        if grows:
             with self.clock("committing"):
                 version = _version(pool, report, run)
                 pool = pool.commit(_rows(proposal, version), version)
@@ -170,7 +173,7 @@ class _Append:
         run.write(report.to_json(), {})  # once more, with the seconds of the commit
         run.settle()
         pool.refresh_csv()
-        if proposal.chosen and not self.settings.keep_history:
+        if grows and not self.settings.keep_history:
             pool.prune()
         return report
 

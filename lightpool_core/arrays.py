@@ -16,6 +16,8 @@ Pixels: TypeAlias = npt.NDArray[np.uint8]
 """Shape (H, W, 3), RGB."""
 Embeddings: TypeAlias = npt.NDArray[np.float32]
 """Shape (N, D); rows of unit length wherever the pipeline has passed."""
+Vectors: TypeAlias = npt.NDArray[np.floating[Any]]
+"""Shape (N, D), of any precision."""
 Distances: TypeAlias = npt.NDArray[np.float32]
 """Euclidean; between unit vectors 0 to 2."""
 ExactDistances: TypeAlias = npt.NDArray[np.float64]

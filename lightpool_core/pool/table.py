@@ -53,12 +53,8 @@ class Table:
 
     def append(self, rows: pa.Table, note: Note) -> None:
         """Add `rows` in one atomic commit."""
-        write_deltalake(
-            str(self.path),
-            rows.cast(self.schema).cast(_delta_schema(self.schema)),
-            mode="append",
-            commit_properties=_noted(note),
-        )
+        checked = rows.cast(self.schema).cast(_delta_schema(self.schema))
+        write_deltalake(str(self.path), checked, mode="append", commit_properties=_noted(note))
 
     def commits(self) -> list[Commit]:
         """Every commit that carries a note, oldest first."""

@@ -29,6 +29,8 @@ def farthest_first(embeddings: Embeddings, pool: PoolView, stop: Stop) -> Select
     while len(picks) < min(stop.count(len(embeddings)), len(rows)):
         if search.may_be_closer(closest):
             search.narrow(closest)
+        if search.is_empty:
+            break
         best = search.farthest()
         distance = search.exact_distance(best)
         if distance >= closest:
@@ -69,6 +71,10 @@ class _Search:
         # What float32 products of D terms can be off by, to first order, doubled for the norms.
         self._margin = 4.0 * (embeddings.shape[1] + 4) * 2.0**-24
 
+    @property
+    def is_empty(self) -> bool:
+        return not len(self._rows)
+
     def farthest(self) -> int:
         return int(self._rows[self._squares.argmax()])
 
@@ -92,6 +98,7 @@ class _Search:
         """From here on in float64, among those alone that may be `distance` away."""
         self._rows = self._rows[self._squares >= distance**2 - self._margin]
         self._embeddings_left = self._embeddings[self._rows].astype(np.float64)
+        self._norms_left = (self._embeddings_left**2).sum(axis=1)
         kept, _ = nearest(self._embeddings_left, in_blocks(self._picks[: self._n_picks]))
         self._squares = np.minimum(kept, self._in_pool[self._rows]) ** 2
         self._margin = 1e-12
@@ -110,7 +117,8 @@ class _Search:
             products = self._embeddings @ self._embeddings[row]
             np.minimum(self._squares, 2.0 - 2.0 * products, out=self._squares)
         else:
-            exact = squared_distances(self._embeddings_left, self._embeddings[row : row + 1])[:, 0]
+            kept = self._embeddings[row].astype(np.float64)
+            exact = self._norms_left + kept @ kept - 2.0 * (self._embeddings_left @ kept)
             np.minimum(self._squares, exact, out=self._squares)
         self.discard(row)
 
@@ -119,4 +127,4 @@ def _from_the_mean(embeddings: Embeddings) -> npt.NDArray[np.float64]:
     if not len(embeddings):
         return np.zeros(0)
     mean = embeddings.mean(axis=0, dtype=np.float64, keepdims=True).astype(np.float32)
-    return squared_distances(embeddings, mean)[:, 0]
+    return np.asarray(squared_distances(embeddings, mean)[:, 0])

@@ -8,23 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
-from lightpool_core.arrays import Embeddings, ExactDistances, Mask, Rows
+from lightpool_core.arrays import Embeddings, ExactDistances, Mask, Rows, Vectors
 from lightpool_core.selection.hnsw import NeighbourIndex
+
+Float = TypeVar("Float", bound=np.floating[Any])
 
 _BLOCK = 4096
 
 
-def squared_distances(a: Embeddings, b: Embeddings) -> ExactDistances:
+def squared_distances(a: Vectors, b: Vectors) -> ExactDistances:
     """(Q, M) squared distances between the rows of `a` (Q, D) and of `b` (M, D), never below 0."""
     wide_a, wide_b = a.astype(np.float64), b.astype(np.float64)
     squares = (wide_a**2).sum(axis=1)[:, None] + (wide_b**2).sum(axis=1)[None, :]
     return np.asarray(np.maximum(squares - 2.0 * (wide_a @ wide_b.T), 0.0))
 
 
-def nearest(queries: Embeddings, blocks: Iterable[Embeddings]) -> tuple[ExactDistances, Rows]:
+def nearest(queries: Vectors, blocks: Iterable[Vectors]) -> tuple[ExactDistances, Rows]:
     """For each query the distance (Q,) to the nearest of all rows in `blocks`, and that row's number (Q,).
 
     Infinite and -1 where there is no row.
@@ -45,7 +49,7 @@ def nearest(queries: Embeddings, blocks: Iterable[Embeddings]) -> tuple[ExactDis
     return np.sqrt(best), rows
 
 
-def in_blocks(rows: Embeddings, size: int = _BLOCK) -> Iterator[Embeddings]:
+def in_blocks(rows: npt.NDArray[Float], size: int = _BLOCK) -> Iterator[npt.NDArray[Float]]:
     """`rows` (M, D) as consecutive views of at most `size` rows."""
     for start in range(0, len(rows), size):
         yield rows[start : start + size]

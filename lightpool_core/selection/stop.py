@@ -30,7 +30,7 @@ class Stop:
             raise SettingsError(f"n_samples {self.n_samples} is negative; give a count, a fraction, or -1 for off")
         if self.min_distance is not None and 0 < self.min_distance < _SMALLEST:
             raise SettingsError(
-                f"min_distance {self.min_distance} is below {_SMALLEST}, what float32 can tell apart; 0 keeps everything"
+                f"min_distance {self.min_distance} is below {_SMALLEST}, what float32 can tell; 0 keeps everything"
             )
         if self.min_distance is not None and not 0 <= self.min_distance <= 2:
             raise SettingsError(

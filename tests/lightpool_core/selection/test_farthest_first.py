@@ -143,14 +143,14 @@ def test_opposite_vectors_are_kept_at_the_largest_distance_there_is() -> None:
 
 def test_exact_duplicates_are_kept_once_at_any_distance_above_zero() -> None:
     rows = np.repeat(unit_vectors(3, 5), 4, axis=0)
-    found = farthest_first(rows, ArrayView(rows[:0]), Stop(min_distance=1e-6))
+    found = farthest_first(rows, ArrayView(rows[:0]), Stop(min_distance=1e-5))
     assert sorted(found.indices // 4) == [0, 1, 2]
     assert len(farthest_first(rows, ArrayView(rows[:0]), Stop(min_distance=0.0)).indices) == 12
 
 
 def test_nothing_of_the_pool_is_chosen_again() -> None:
     rows = unit_vectors(20, 512, seed=3)
-    assert len(farthest_first(rows, ArrayView(rows), Stop(min_distance=1e-6)).indices) == 0
+    assert len(farthest_first(rows, ArrayView(rows), Stop(min_distance=1e-5)).indices) == 0
 
 
 def test_the_farthest_from_the_pool_comes_first() -> None:
