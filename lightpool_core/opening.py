@@ -71,8 +71,11 @@ def embedder_of(pool: Datapool, settings: Settings) -> Embedder:
     """
     wanted: Embedder = make("embedder", settings.embedder)
     checkpoint = _checkpoint(pool)
-    if same_results(wanted, make("embedder", PluginChoice(checkpoint.embedder, checkpoint.options))):
+    own: Embedder = make("embedder", PluginChoice(checkpoint.embedder, checkpoint.options))
+    if same_results(wanted, own):
         return checkpoint.restored(wanted)
+    if type(wanted) is not type(own):
+        raise _mismatch(pool, settings.embedder)
     _verify(pool, settings.embedder, wanted)
     return wanted
 
@@ -94,12 +97,15 @@ def _checkpoint(pool: Datapool) -> Checkpoint:
 
 def _verify(pool: Datapool, choice: PluginChoice, embedder: Embedder) -> None:
     if embedder.fingerprint != pool.version.fingerprint:
-        own = Settings.read(pool.path).embedder
-        raise EmbedderMismatch(
-            f"{pool.path} was embedded by {described(own)} ({pool.version.fingerprint}), this run asks for"
-            f" {described(choice)} ({embedder.fingerprint}): distances between two embedders mean nothing;"
-            " leave the embedder out, or make a new pool"
-        )
+        raise _mismatch(pool, choice)
+
+
+def _mismatch(pool: Datapool, choice: PluginChoice) -> EmbedderMismatch:
+    own = Settings.read(pool.path).embedder
+    return EmbedderMismatch(
+        f"{pool.path} was embedded by {described(own)}, fingerprint {pool.version.fingerprint}, this run asks for"
+        f" {described(choice)}: distances between two embedders mean nothing; leave it out, or make a new pool"
+    )
 
 
 def described(choice: PluginChoice) -> str:

@@ -105,7 +105,18 @@ def _load(kind: Kind, name: str) -> Any:
 def _load_from_file(file: Path, attribute: str) -> Any:
     if not file.is_file():
         raise UnknownPlugin(f"plugin file {file} does not exist; the form is path/to/file.py:ClassName")
-    name = f"lightpool_file_{hashlib.blake2b(str(file).encode(), digest_size=8).hexdigest()}"
+    module = _module_from_file(file)
+    if not hasattr(module, attribute):
+        raise UnknownPlugin(f"plugin file {file} has no class {attribute}; the form is path/to/file.py:ClassName")
+    return getattr(module, attribute)
+
+
+def _module_from_file(file: Path) -> types.ModuleType:
+    """The module in `file`, run once per state of the file: two of its plugins must be of one class."""
+    state = f"{file} {file.stat().st_mtime_ns} {file.stat().st_size}"
+    name = f"lightpool_file_{hashlib.blake2b(state.encode(), digest_size=8).hexdigest()}"
+    if name in sys.modules:
+        return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None  # the name ends in .py
     assert spec.loader is not None
@@ -113,12 +124,10 @@ def _load_from_file(file: Path, attribute: str) -> Any:
     sys.modules[name] = module  # dataclasses look themselves up there
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # as above
+    except Exception as error:  # a stranger's module may raise anything while it is imported
         del sys.modules[name]
         raise PluginUnavailable(f"plugin file {file} cannot be used: {_line(error)}") from error
-    if not hasattr(module, attribute):
-        raise UnknownPlugin(f"plugin file {file} has no class {attribute}; the form is path/to/file.py:ClassName")
-    return getattr(module, attribute)
+    return module
 
 
 def _entry_points(kind: Kind) -> list[Any]:

@@ -152,3 +152,10 @@ def test_a_stranger_that_cannot_be_imported_hides_no_other(tmp_path: Path, monke
     assert found["diversity"].error == ""
     with pytest.raises(PluginUnavailable, match=r"sampler broken \(stranger 1\.0\) cannot be used"):
         make("sampler", PluginChoice("broken"))
+
+
+def test_two_plugins_from_one_file_are_of_one_class(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("from dataclasses import dataclass\n@dataclass(frozen=True)\nclass Mine:\n    n: int = 1\n")
+    choice = PluginChoice(f"{file}:Mine")
+    assert same_results(make("embedder", choice), make("embedder", choice))
