@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from lightpool_core.embedding.embedder import Embedder
 from lightpool_core.errors import SettingsError
 from lightpool_core.media.export import Picked, output_folder, write_samples
 from lightpool_core.media.inputs import list_sources
@@ -93,24 +94,28 @@ class _Append:
                 # Asked in any case: a ledger that cannot be read must show before anything is done.
                 unknown = pool.ledger.unseen(sources)
                 unseen = sources if self.mode.process_all else unknown
+            embedder = self._embedder(pool, needed=bool(unseen))
+            with self.clock("comparing"):
                 known = nothing_known if self.mode.process_all else pool.ledger.known
                 sorted_out = triage(unseen, known, self.progress)
-            proposal = self._propose(pool, sorted_out)
+            proposal = self._propose(pool, sorted_out, embedder)
             sorted_out = with_corrupt_copies(sorted_out, proposal.outcomes)
             report = self._report(pool, len(sources), sorted_out, proposal)
             self._export(proposal)
-            readable = [o for o in (*sorted_out.settled, *sorted_out.unchanged, *proposal.outcomes) if o.digest]
-            if self.mode.dry_run or not readable:
+            if self.mode.dry_run or not unseen:
                 return report
             return self._commit(pool, report, proposal, sorted_out)
 
-    def _propose(self, pool: Datapool, sorted_out: Triage) -> Proposal:
+    def _embedder(self, pool: Datapool, *, needed: bool) -> Embedder | None:
+        """The pool's embedder, verified before any work; None where there is none to do and no other was asked for."""
+        other = self.settings.embedder != Settings.read(self.path).embedder
+        return embedder_of(pool, self.settings) if needed or other else None
+
+    def _propose(self, pool: Datapool, sorted_out: Triage, embedder: Embedder | None) -> Proposal:
         """Candidates from the fresh sources, and the sampler's choice among them."""
         sampler = make("sampler", self.settings.sampler)
-        same_embedder = self.settings.embedder == Settings.read(self.path).embedder
-        if not sorted_out.fresh and same_embedder:
+        if embedder is None or not sorted_out.fresh:
             return nothing(pool.dim)
-        embedder = embedder_of(pool, self.settings)
         stop = stop_for(self.settings.stop, embedder)
         with self.clock("embedding"):
             candidates, outcomes, n_decoded = embed(
@@ -166,7 +171,8 @@ class _Append:
         run.owe(rows_of(seen, run.name))
         if grows:
             with self.clock("committing"):
-                version = _version(pool, report, run)
+                last_label = max([pool.version.last_label, *proposal.chosen.labels.tolist()])
+                version = dataclasses.replace(_version(pool, report, run), last_label=last_label)
                 pool = pool.commit(_rows(proposal, version), version)
         note = {"number": number, "run": run.name}
         pool.ledger.record_rows(run.owed(), note)
@@ -209,7 +215,7 @@ def _rows(proposal: Proposal, version: Version) -> pa.Table:
         "label": pa.array(chosen.labels),
         "label_name": pa.array([outcome.source.label_name for outcome in sources], pa.string()),
         "source": pa.array([ref.source for ref in chosen.refs], pa.string()),
-        "file": pa.array([str(outcome.source.file) for outcome in sources], pa.string()),
+        "file": pa.array([outcome.source.location for outcome in sources], pa.string()),
         "frame": pa.array([ref.frame for ref in chosen.refs], pa.int64()),
         "time": pa.array([ref.time for ref in chosen.refs], pa.float64()),
         "width": pa.array(chosen.metadata["width"]),

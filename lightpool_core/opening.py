@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from lightpool_core.embedding.checkpoint import Checkpoint
 from lightpool_core.embedding.embedder import Embedder
-from lightpool_core.errors import CorruptPool, EmbedderMismatch, PoolExists
+from lightpool_core.errors import CorruptPool, EmbedderMismatch, PoolExists, SourceNotFound
 from lightpool_core.pool.datapool import CHECKPOINT_NAME, Datapool
 from lightpool_core.pool.lock import writing
 from lightpool_core.pool.repair import repair
@@ -35,8 +36,11 @@ def create(path: str | Path, settings: Settings) -> Datapool:
 
     Raises PoolExists, and what is wrong with the settings or their plugins; then nothing is left behind.
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))
     check_free(path)
+    for place in (*settings.inputs, *([settings.filenames] if settings.filenames else [])):
+        if not place.exists():
+            raise SourceNotFound(f"input {place} does not exist; give a folder, an image or a video")
     make("sampler", settings.sampler)
     embedder: Embedder = make("embedder", settings.embedder)
     checkpoint = Checkpoint.of(settings.embedder.name, settings.embedder.options, embedder)
@@ -48,7 +52,11 @@ def create(path: str | Path, settings: Settings) -> Datapool:
         settings.write(made)
         checkpoint.write(made / CHECKPOINT_NAME)
         Datapool.create(made, checkpoint.dim, checkpoint.fingerprint).refresh_csv()
-        made.replace(path)
+        if path.exists():  # empty, and perhaps somebody stands in it: the mark of a pool comes last
+            for part in sorted(made.iterdir(), key=lambda part: part.name == SETTINGS_NAME):
+                part.replace(path / part.name)
+        else:
+            made.replace(path)
     return Datapool.open(path)
 
 
@@ -101,9 +109,8 @@ def _verify(pool: Datapool, choice: PluginChoice, embedder: Embedder) -> None:
 
 
 def _mismatch(pool: Datapool, choice: PluginChoice) -> EmbedderMismatch:
-    own = Settings.read(pool.path).embedder
     return EmbedderMismatch(
-        f"{pool.path} was embedded by {described(own)}, fingerprint {pool.version.fingerprint}, this run asks for"
+        f"{pool.path} was embedded by another embedder, fingerprint {pool.version.fingerprint}; this run asks for"
         f" {described(choice)}: distances between two embedders mean nothing; leave it out, or make a new pool"
     )
 

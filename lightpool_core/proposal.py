@@ -33,6 +33,8 @@ class Members:
     """Name of a source → digest of its bytes."""
     labels: Mapping[str, int] = field(default_factory=dict)
     """What a weak label stands for → integer."""
+    last_label: int = 0
+    """The highest ever given out."""
 
     @classmethod
     def of(cls, pool: Datapool) -> Members:
@@ -45,6 +47,7 @@ class Members:
             frozenset(zip(column["source_digest"], column["frame"], strict=True)),
             dict(zip(column["source"], column["source_digest"], strict=True)),
             pool.label_names,
+            pool.version.last_label,
         )
 
 
@@ -143,6 +146,8 @@ class _Twins:
 
 def _outcome(decoded: DecodedSource, digest: str, twin: str) -> Outcome:
     source, reason = decoded.source, decoded.ending.reason
+    if not decoded.ending.readable:
+        digest = ""  # no ledger remembers it
     if not decoded.n_decoded:
         return Outcome(source, digest, "corrupt", reason or "holds no pictures")
     if source.kind == "image" and twin:
@@ -162,7 +167,7 @@ def _candidates(embedded: Embedded, members: Members) -> Candidates:
             refs.append(ref)
             label_names.append(decoded.source.label_name)
         pictures.extend(decoded.pictures)
-    numbers = numbered(label_names, members.labels)
+    numbers = numbered(label_names, members.labels, members.last_label)
     return Candidates(
         embedded.embeddings,
         np.array([numbers[name] for name in label_names], dtype=np.int64),
@@ -185,9 +190,8 @@ def _ref(decoded: DecodedSource, picture: Picture, taken: set[str]) -> SampleRef
     return SampleRef(name, decoded.source.name, picture.index, picture.time)
 
 
-def numbered(names: Sequence[str], known: Mapping[str, int]) -> dict[str, int]:
-    """An integer for each weak label: `known` ones keep theirs, new ones follow in sorted order, '' is 0."""
+def numbered(names: Sequence[str], known: Mapping[str, int], last: int) -> dict[str, int]:
+    """An integer for each weak label: `known` ones keep theirs, new ones follow `last` in sorted order, '' is 0."""
     numbers = {"": 0, **known}
-    for name in sorted(set(names) - set(numbers)):
-        numbers[name] = max(numbers.values()) + 1
-    return numbers
+    new = sorted(set(names) - set(numbers))
+    return numbers | {name: number for number, name in enumerate(new, start=last + 1)}

@@ -21,11 +21,12 @@ from lightpool_core.pool.latest import write_embeddings_csv
 from lightpool_core.progress import SILENT, Progress
 from lightpool_core.proposal import Members, choose, embed, stop_for
 from lightpool_core.registry import make
+from lightpool_core.report import Problem
 from lightpool_core.selection.neighbours import ArrayView
 from lightpool_core.selection.sampler import PoolView
 from lightpool_core.selection.stop import Stop
 from lightpool_core.settings import Overrides, Settings
-from lightpool_core.triage import nothing_known, triage
+from lightpool_core.triage import nothing_known, triage, with_corrupt_copies
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,8 @@ class Picks:
     labels: Labels
     distances: Distances
     """To the nearest kept when picked; infinite for the first."""
+    corrupt: tuple[Problem, ...] = ()
+    """Raw files that were left out."""
 
     def to_json(self) -> str:
         """`{"selected": [names], "distances": [numbers]}`; an infinite distance is null."""
@@ -60,6 +63,7 @@ def select(
     without any, raw input stops as an append would and everything else is ranked to the last.
     """
     overrides = overrides or Overrides()
+    _refuse_idle_options(embeddings, overrides)
     datapool = Datapool.open(pool) if pool else None
     settings = overrides.over(_settings(datapool, overrides))
     if embeddings is not None:
@@ -67,14 +71,25 @@ def select(
         return _picked(candidates, view, settings, settings.stop, progress)
     if overrides.inputs is not None:
         return _from_inputs(datapool, settings, progress)
-    if overrides.embedder is not None:
-        raise SettingsError("--embedder is for raw input, and everything here is embedded already; leave it out")
-    if overrides.filenames is not None:
-        raise SettingsError("--filenames lists what to take from an input; give --input DIR as well")
     if datapool is None:
         raise SettingsError("nothing to select from; give --pool, --embeddings FILE or --input DIR")
     candidates = _candidates(datapool.filenames, datapool.embeddings, datapool.labels)
     return _picked(candidates, _empty(datapool.dim), settings, settings.stop, progress)
+
+
+def _refuse_idle_options(embeddings: str | Path | None, overrides: Overrides) -> None:
+    """Raise SettingsError for an option that would change nothing."""
+    if embeddings is not None and overrides.inputs is not None:
+        raise SettingsError("--embeddings and --input are two things to select from; give one of them")
+    given = {
+        "--embedder": overrides.embedder,
+        "-e": overrides.embedder_options or None,
+        "--filenames": overrides.filenames,
+        "--fps": overrides.fps,
+    }
+    idle = [name for name, value in given.items() if value is not None]
+    if overrides.inputs is None and idle:
+        raise SettingsError(f"{idle[0]} is for raw input; give --input DIR as well, or leave it out")
 
 
 def _settings(pool: Datapool | None, overrides: Overrides) -> Settings:
@@ -104,10 +119,13 @@ def _from_inputs(pool: Datapool | None, settings: Settings, progress: Progress) 
     sources = listed(settings, Path(), progress)
     embedder = embedder_of(pool, settings) if pool else make("embedder", settings.embedder)
     members = Members.of(pool) if pool else Members()
-    fresh = triage(sources, nothing_known, progress).fresh
-    candidates, _, _ = embed(fresh, members, embedder, fps=settings.fps, progress=progress)
+    sorted_out = triage(sources, nothing_known, progress)
+    candidates, outcomes, _ = embed(sorted_out.fresh, members, embedder, fps=settings.fps, progress=progress)
     view = pool.view() if pool else _empty(embedder.dim)
-    return _picked(candidates, view, settings, stop_for(settings.stop, embedder), progress)
+    picks = _picked(candidates, view, settings, stop_for(settings.stop, embedder), progress)
+    seen = (*with_corrupt_copies(sorted_out, outcomes).settled, *outcomes)
+    corrupt = tuple(Problem(o.source.name, o.reason) for o in seen if o.status == "corrupt")
+    return dataclasses.replace(picks, corrupt=corrupt)
 
 
 def _picked(candidates: Candidates, view: PoolView, settings: Settings, stop: Stop, progress: Progress) -> Picks:

@@ -42,32 +42,34 @@ def triage(sources: Sequence[Source], known: Lookup, progress: Progress = SILENT
     """Read the bytes of `sources` and compare them with each other and with what `known` answers for digests."""
     digests = list(_digests(sources, progress))
     records = known(digest for digest, _ in digests if digest)
-    fresh: dict[str, Fresh] = {}
+    # By kind as well: bytes that are broken as a video may be a fine image under a wrong name.
+    fresh: dict[tuple[str, str], Fresh] = {}
     settled: list[Outcome] = []
     unchanged: list[Outcome] = []
     for source, (digest, error) in zip(sources, digests, strict=True):
         record = records.get(digest)
         if error:
             settled.append(Outcome(source, "", "corrupt", error))
-        elif record and str(source.file) in record.files:
+        elif record and source.location in record.files:
             unchanged.append(Outcome(source, digest, record.status, record.reason))
-        elif record and record.status == "corrupt":
+        elif record and record.status == "corrupt" and record.kind == source.kind:
             settled.append(Outcome(source, digest, "corrupt", record.reason))
-        elif record:
+        elif record and record.status != "corrupt":
             settled.append(Outcome(source, digest, "duplicate", f"same bytes as {record.source}"))
-        elif digest in fresh:
-            settled.append(Outcome(source, digest, "duplicate", f"same bytes as {fresh[digest].source.name}"))
+        elif (digest, source.kind) in fresh:
+            twin = fresh[digest, source.kind].source
+            settled.append(Outcome(source, digest, "duplicate", f"same bytes as {twin.name}"))
         else:
-            fresh[digest] = Fresh(source, digest)
+            fresh[digest, source.kind] = Fresh(source, digest)
     return Triage(tuple(fresh.values()), tuple(settled), tuple(unchanged))
 
 
 def with_corrupt_copies(sorted_out: Triage, decoded: Sequence[Outcome]) -> Triage:
     """`sorted_out`, where copies of a file that turned out corrupt when it was decoded are corrupt as well."""
-    reasons = {outcome.digest: outcome.reason for outcome in decoded if outcome.status == "corrupt"}
+    reasons = {(o.digest, o.source.kind): o.reason for o in decoded if o.status == "corrupt" and o.digest}
     settled = tuple(
-        dataclasses.replace(outcome, status="corrupt", reason=reasons[outcome.digest])
-        if outcome.digest in reasons
+        dataclasses.replace(outcome, status="corrupt", reason=reasons[outcome.digest, outcome.source.kind])
+        if (outcome.digest, outcome.source.kind) in reasons
         else outcome
         for outcome in sorted_out.settled
     )

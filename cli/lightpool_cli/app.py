@@ -13,7 +13,7 @@ from lightpool_cli import append, demo, history, info, init, plugins, select
 # Typer hands on the exceptions of Click, its own copy or the installed one, without naming this base.
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
-_STOPPED = "stopped; the datapool is as it was before"
+_STOPPED = "stopped; the next append completes or takes back what was under way"
 
 app = typer.Typer(
     name="lightpool",

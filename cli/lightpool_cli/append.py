@@ -85,7 +85,7 @@ def _summary(report: Report) -> Iterator[tuple[str, object]]:
         return
     yield "candidates", f"{samples.candidates}, and {samples.duplicates} duplicates of known pictures"
     yield "selected", f"{samples.selected} by {report.sampler}, {_stop(report)}"
-    if not samples.selected:
+    if samples.candidates and not samples.selected:
         yield "", "nothing differs enough: no new version"
     yield "seconds", ", ".join(f"{name} {seconds:.1f}" for name, seconds in report.seconds.items())
 

@@ -48,6 +48,8 @@ def select(
     wanted = options.overrides(inputs, filenames, plugins, (n_samples, min_distance), fps, seed)
     with console.progress(quiet) as progress:
         picks = run(pool, embeddings, wanted, progress)
+    for problem in () if quiet else picks.corrupt:
+        typer.echo(f"corrupt: {problem.filename}: {problem.reason}", err=True)
     if output:
         picks.write_csv(output)
     if json:

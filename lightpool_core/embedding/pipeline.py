@@ -43,6 +43,8 @@ class Ending:
 
     n_frames: int
     reason: str = ""
+    readable: bool = True
+    """False where the system failed and not the source: another run may fare better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +117,10 @@ def _prepared(source: Source, embedder: Embedder, fps: float | None) -> Iterator
                 picture = Picture(pixel_digest(frame.pixels), width, height, frame.index, frame.time)
                 yield picture, np.asarray(embedder.prepare(frame.pixels))
         yield Ending(stream.n_frames, stream.reason or "")
-    except (DecodeError, OSError) as error:
-        yield Ending(0, " ".join(str(error).split()))
+    except DecodeError as error:
+        yield Ending(0, str(error))
+    except (OSError, MemoryError) as error:
+        yield Ending(0, f"cannot be read: {' '.join(str(error).split())}", readable=False)
 
 
 class _Batches:

@@ -23,14 +23,18 @@ def read_image(file: Path) -> Pixels:
     """The picture in `file` (H, W, 3) as a person sees it; of an animation, its first frame.
 
     EXIF orientation is applied, more than 8 bits per channel are scaled down to 8, transparent parts
-    show a white ground. Raises DecodeError with the reason where no such picture can be had.
+    show a white ground. Raises DecodeError with the reason where no such picture can be had,
+    OSError where the file cannot be read.
     """
     try:
         with Image.open(file, formats=_FORMATS) as image:
             image.load()
             rgb = _to_rgb(_upright(image))
-    # Decoders of broken files raise nearly every type there is; each means the same to us.
+    # Decoders of broken files raise nearly every type there is; each means the same to us,
+    # unless the system says that it could not read, or has no memory: that is not the file's fault.
     except Exception as error:
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
+            raise
         raise DecodeError(_reason(error, file)) from error
     return np.asarray(rgb, dtype=np.uint8)
 

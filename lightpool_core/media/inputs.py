@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from lightpool_core.errors import SourceNotFound
-from lightpool_core.media.source import Source, kind_of
+from lightpool_core.media.source import Source, kind_of, readable
 from lightpool_core.progress import SILENT, Progress
 
 _POOL_MARK = "datapool.toml"
@@ -49,7 +49,7 @@ def _sources_in(root: Path) -> Iterator[Source]:
         if kind is None:
             continue
         status = file.stat()
-        name = _readable(file.relative_to(folder).as_posix())
+        name = readable(file.relative_to(folder).as_posix())
         first = name.partition("/")[0] if "/" in name else ""
         yield Source(name, file, kind, folder, first, status.st_size, status.st_mtime_ns)
 
@@ -70,11 +70,6 @@ def _walk(folder: Path, visited: set[str]) -> Iterator[Path]:
                 yield from _walk(Path(entry.path), visited | {real})
         elif entry.is_file():
             yield Path(entry.path)
-
-
-def _readable(name: str) -> str:
-    """`name` as valid Unicode: bytes that are not UTF-8 are written as escapes."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _only_listed(sources: Sequence[Source], filenames: Path) -> list[Source]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -33,6 +34,11 @@ class Source:
     """Time of last modification, nanoseconds since 1970."""
 
     @property
+    def location(self) -> str:
+        """`file` as valid Unicode: bytes that are not UTF-8 are written as escapes."""
+        return readable(str(self.file))
+
+    @property
     def label_name(self) -> str:
         """What the weak label stands for: the video itself, or an image's first-level subfolder ('' for none)."""
         return self.name if self.kind == "video" else self.folder
@@ -60,6 +66,11 @@ class SampleRef:
     frame: int | None = None
     time: float | None = None
     """Seconds since the video's beginning; None for an image."""
+
+
+def readable(path: str) -> str:
+    """`path` as valid Unicode: bytes that are not UTF-8 are written as escapes."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def kind_of(path: PurePosixPath | Path) -> Kind | None:

@@ -12,6 +12,7 @@ import math
 import os
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
@@ -29,19 +30,20 @@ import imageio_ffmpeg
 import numpy as np
 
 from lightpool_core.arrays import Pixels
-from lightpool_core.errors import DecodeError
+from lightpool_core.errors import DecodeError, SourceError
 from lightpool_core.media.source import Frame
 
 MICROSECONDS = 1_000_000
 # Matroska and FLV round times to a millisecond: what is half of one early is on time. Without it, fps=30
 # would lose frames of a 30 fps video.
 ROUNDING = 500
-# An expression with more runs of indices takes ffmpeg longer than converting the pictures between them.
+# With more runs of indices, ffmpeg would work longer on the expression than on the pictures between them.
 MAX_RUNS = 200
 # Damaged files repeat a time, go back, or have none: hold the last one.
 MONOTONIC = "if(N,max(PTS,PREV_OUTPTS),if(isnan(PTS),0,PTS))"
 PIPE_BYTES = 1 << 20
 COMPLAINTS_KEPT = 20
+KILLED = (-signal.SIGKILL, -signal.SIGTERM)
 REASON_LENGTH = 160
 # Containers whose frames lie in the file itself. Playlists (concat, hls, dash) would have ffmpeg open
 # other files, whatever their own name ends with.
@@ -120,6 +122,8 @@ class VideoStream:
     def _conclude(self, decoder: _Decoder) -> None:
         code = self._close(decoder)
         self.reason = _reason(decoder.complaints, self._file)
+        if code in KILLED:  # from outside: not the file's fault
+            raise SourceError(f"ffmpeg was killed while it read {self._file}; nothing was changed, run it again")
         if code != 0 and self.reason is None:
             self.reason = f"ffmpeg ended with code {code}"
         if self.n_frames == 0:
@@ -129,14 +133,14 @@ class VideoStream:
 
 @cache
 def ffmpeg_command() -> str:
-    """The system's ffmpeg from 5.1 on, otherwise the one in imageio-ffmpeg; DecodeError without either."""
+    """The system's ffmpeg from 5.1 on, otherwise the one in imageio-ffmpeg; SourceError without either."""
     system = shutil.which("ffmpeg")
     if system is not None and _knows_fps_mode(system):
         return system
     try:
         return str(imageio_ffmpeg.get_ffmpeg_exe())
     except RuntimeError as error:
-        raise DecodeError("there is no ffmpeg 5.1 or newer: install ffmpeg") from error
+        raise SourceError("there is no ffmpeg 5.1 or newer: install ffmpeg, or imageio-ffmpeg") from error
 
 
 def _knows_fps_mode(command: str) -> bool:

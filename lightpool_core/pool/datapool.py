@@ -155,13 +155,20 @@ class Datapool:
                 event="restore",
                 run="",
                 restored=number,
+                last_label=newest.version.last_label,
                 counts={},
             )
             newest._history.restore(number, version)
             restored = Datapool(self.path, version)
             restored.ledger.restore(number, {"number": version.number})
-            restored.refresh_csv()
+            restored.tidy()
             return restored
+
+    def tidy(self) -> None:
+        """Leave what the settings want of this newest version: its CSV or none, older versions or none."""
+        self.refresh_csv()
+        if not Settings.read(self.path).keep_history and len(self.history()) > 1:
+            self.prune()
 
     def refresh_csv(self) -> None:
         """Bring `datapool_latest.csv` to this version, which must be the newest, where the settings want one."""

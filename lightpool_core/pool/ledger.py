@@ -52,7 +52,9 @@ class Record:
 
     source: str
     files: frozenset[str]
-    """All paths where they were seen."""
+    """All paths where they were seen, as `Source.location`."""
+    kind: str
+    """image or video: what the original was taken for."""
     status: Status
     reason: str
 
@@ -75,7 +77,7 @@ class Ledger:
         """Those of which no path with that size and modification time is known, in the given order."""
         known = self._table.read(_STATE)
         listed = pa.table({
-            "file": pa.array([str(source.file) for source in sources], pa.string()),
+            "file": pa.array([source.location for source in sources], pa.string()),
             "size": pa.array([source.size for source in sources], pa.int64()),
             "mtime_ns": pa.array([source.mtime_ns for source in sources], pa.int64()),
             "row": pa.array(range(len(sources)), pa.int64()),
@@ -85,7 +87,7 @@ class Ledger:
 
     def known(self, digests: Iterable[str]) -> dict[str, Record]:
         """What is recorded of the raw files with these digests, by digest; the original counts, not its copies."""
-        names = ["digest", "source", "file", "status", "reason"]
+        names = ["digest", "source", "file", "kind", "status", "reason"]
         wanted = pc.field("digest").isin(pa.array(sorted(set(digests)), pa.string()))
         found = self._table.read(names, where=wanted)
         by_digest: dict[str, list[dict[str, Any]]] = {}
@@ -93,7 +95,8 @@ class Ledger:
             by_digest.setdefault(row["digest"], []).append(row)
         return {
             digest: Record(
-                rows[0]["source"], frozenset(row["file"] for row in rows), rows[0]["status"], rows[0]["reason"]
+                files=frozenset(row["file"] for row in rows),
+                **{name: rows[0][name] for name in ("source", "kind", "status", "reason")},
             )
             for digest, rows in by_digest.items()
         }
@@ -128,7 +131,7 @@ def rows_of(outcomes: Sequence[Outcome], run: str) -> pa.Table:
         [
             {
                 "source": outcome.source.name,
-                "file": str(outcome.source.file),
+                "file": outcome.source.location,
                 "kind": outcome.source.kind,
                 "size": outcome.source.size,
                 "mtime_ns": outcome.source.mtime_ns,

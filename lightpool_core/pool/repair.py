@@ -28,7 +28,7 @@ def repair(pool: Datapool) -> None:
             run.settle()
         else:
             run.discard()
-    pool.refresh_csv()
+    pool.tidy()
 
 
 def _recorded(pool: Datapool, run: str) -> bool:

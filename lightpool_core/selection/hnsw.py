@@ -55,7 +55,7 @@ def cached_index(rows: Embeddings, folder: Path) -> NeighbourIndex:
     if covered < len(rows):
         graph.resize_index(len(rows))
         graph.add_items(rows[covered:])
-        with suppress(OSError):  # a cache that cannot be written is built again next time
+        with suppress(OSError, RuntimeError):  # a cache that cannot be written is built again next time
             _save(graph, rows, folder)
     graph.set_ef(_EF)  # not part of what hnswlib saves
     return NeighbourIndex(graph)

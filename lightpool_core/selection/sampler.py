@@ -16,6 +16,9 @@ from lightpool_core.candidates import Candidates
 from lightpool_core.errors import ContractViolation
 from lightpool_core.selection.stop import Stop
 
+_ROUNDING = 1e-6
+"""Of a distance in float32."""
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
@@ -73,4 +76,6 @@ def checked(selection: Selection, n_candidates: int, stop: Stop, name: str) -> S
         raise ContractViolation(f"sampler {name} chose a candidate twice")
     if len(indices) > stop.count(n_candidates):
         raise ContractViolation(f"sampler {name} chose {len(indices)}, more than n_samples {stop.n_samples} allows")
+    if stop.min_distance is not None and distances.min(initial=np.inf) < stop.min_distance - _ROUNDING:
+        raise ContractViolation(f"sampler {name} keeps samples closer than min_distance {stop.min_distance}")
     return selection
