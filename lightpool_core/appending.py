@@ -171,8 +171,7 @@ class _Append:
         run.owe(rows_of(seen, run.name))
         if grows:
             with self.clock("committing"):
-                last_label = max([pool.version.last_label, *proposal.chosen.labels.tolist()])
-                version = dataclasses.replace(_version(pool, report, run), last_label=last_label)
+                version = _version(pool, report, run)
                 pool = pool.commit(_rows(proposal, version), version)
         note = {"number": number, "run": run.name}
         pool.ledger.record_rows(run.owed(), note)

@@ -79,12 +79,17 @@ def embedder_of(pool: Datapool, settings: Settings) -> Embedder:
     """
     wanted: Embedder = make("embedder", settings.embedder)
     checkpoint = _checkpoint(pool)
-    own: Embedder = make("embedder", PluginChoice(checkpoint.embedder, checkpoint.options))
+    made_by = PluginChoice(checkpoint.embedder, checkpoint.options)
+    own: Embedder = make("embedder", made_by)
     if same_results(wanted, own):
         return checkpoint.restored(wanted)
-    if type(wanted) is not type(own):
-        raise _mismatch(pool, settings.embedder)
-    _verify(pool, settings.embedder, wanted)
+    if type(wanted) is not type(own):  # told without loading a model for it
+        raise EmbedderMismatch(
+            f"{pool.path} was embedded by {described(made_by)} ({pool.version.fingerprint}), this run asks for"
+            f" {described(settings.embedder)}: distances between two embedders mean nothing;"
+            " leave it out, or make a new pool"
+        )
+    _verify(pool, made_by, settings.embedder, wanted)
     return wanted
 
 
@@ -97,22 +102,19 @@ def _checkpoint(pool: Datapool) -> Checkpoint:
             return checkpoint
     own = Settings.read(pool.path).embedder
     embedder: Embedder = make("embedder", own)
-    _verify(pool, own, embedder)
+    _verify(pool, own, own, embedder)
     checkpoint = Checkpoint.of(own.name, own.options, embedder)
     checkpoint.write(path)
     return checkpoint
 
 
-def _verify(pool: Datapool, choice: PluginChoice, embedder: Embedder) -> None:
+def _verify(pool: Datapool, own: PluginChoice, asked: PluginChoice, embedder: Embedder) -> None:
     if embedder.fingerprint != pool.version.fingerprint:
-        raise _mismatch(pool, choice)
-
-
-def _mismatch(pool: Datapool, choice: PluginChoice) -> EmbedderMismatch:
-    return EmbedderMismatch(
-        f"{pool.path} was embedded by another embedder, fingerprint {pool.version.fingerprint}; this run asks for"
-        f" {described(choice)}: distances between two embedders mean nothing; leave it out, or make a new pool"
-    )
+        raise EmbedderMismatch(
+            f"{pool.path} was embedded by {described(own)} ({pool.version.fingerprint}), this run asks for"
+            f" {described(asked)} ({embedder.fingerprint}): distances between two embedders mean nothing;"
+            " leave it out, or make a new pool"
+        )
 
 
 def described(choice: PluginChoice) -> str:

@@ -33,8 +33,6 @@ class Members:
     """Name of a source → digest of its bytes."""
     labels: Mapping[str, int] = field(default_factory=dict)
     """What a weak label stands for → integer."""
-    last_label: int = 0
-    """The highest ever given out."""
 
     @classmethod
     def of(cls, pool: Datapool) -> Members:
@@ -46,8 +44,7 @@ class Members:
             dict(zip(column["digest"], column["filename"], strict=True)),
             frozenset(zip(column["source_digest"], column["frame"], strict=True)),
             dict(zip(column["source"], column["source_digest"], strict=True)),
-            pool.label_names,
-            pool.version.last_label,
+            pool.labels_given,
         )
 
 
@@ -167,7 +164,7 @@ def _candidates(embedded: Embedded, members: Members) -> Candidates:
             refs.append(ref)
             label_names.append(decoded.source.label_name)
         pictures.extend(decoded.pictures)
-    numbers = numbered(label_names, members.labels, members.last_label)
+    numbers = numbered(label_names, members.labels)
     return Candidates(
         embedded.embeddings,
         np.array([numbers[name] for name in label_names], dtype=np.int64),
@@ -190,8 +187,8 @@ def _ref(decoded: DecodedSource, picture: Picture, taken: set[str]) -> SampleRef
     return SampleRef(name, decoded.source.name, picture.index, picture.time)
 
 
-def numbered(names: Sequence[str], known: Mapping[str, int], last: int) -> dict[str, int]:
-    """An integer for each weak label: `known` ones keep theirs, new ones follow `last` in sorted order, '' is 0."""
+def numbered(names: Sequence[str], known: Mapping[str, int]) -> dict[str, int]:
+    """An integer for each weak label: `known` ones keep theirs, new ones follow in sorted order, '' is 0."""
     numbers = {"": 0, **known}
     new = sorted(set(names) - set(numbers))
-    return numbers | {name: number for number, name in enumerate(new, start=last + 1)}
+    return numbers | {name: number for number, name in enumerate(new, start=max(numbers.values()) + 1)}

@@ -34,11 +34,9 @@ from lightpool_core.errors import DecodeError, SourceError
 from lightpool_core.media.source import Frame
 
 MICROSECONDS = 1_000_000
-# Matroska and FLV round times to a millisecond: what is half of one early is on time. Without it, fps=30
-# would lose frames of a 30 fps video.
+# Matroska and FLV round times to a millisecond; without it, fps=30 would lose frames of a 30 fps video.
 ROUNDING = 500
-# With more runs of indices, ffmpeg would work longer on the expression than on the pictures between them.
-MAX_RUNS = 200
+MAX_RUNS = 200  # of indices; with more, the expression takes ffmpeg longer than the pictures between
 # Damaged files repeat a time, go back, or have none: hold the last one.
 MONOTONIC = "if(N,max(PTS,PREV_OUTPTS),if(isnan(PTS),0,PTS))"
 PIPE_BYTES = 1 << 20
@@ -122,7 +120,7 @@ class VideoStream:
     def _conclude(self, decoder: _Decoder) -> None:
         code = self._close(decoder)
         self.reason = _reason(decoder.complaints, self._file)
-        if code in KILLED:  # from outside: not the file's fault
+        if code in KILLED:
             raise SourceError(f"ffmpeg was killed while it read {self._file}; nothing was changed, run it again")
         if code != 0 and self.reason is None:
             self.reason = f"ffmpeg ended with code {code}"

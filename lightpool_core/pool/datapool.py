@@ -98,6 +98,17 @@ class Datapool:
         pairs = self.columns("label_name", "label").group_by(["label_name", "label"]).aggregate([])
         return dict(sorted(zip(pairs["label_name"].to_pylist(), pairs["label"].to_pylist(), strict=True)))
 
+    @property
+    def labels_given(self) -> dict[str, int]:
+        """`label_names`, and those of the versions that restores went back from: a number keeps its meaning."""
+        versions = self.history()
+        left = {version.number - 1 for version in versions if version.event == "restore"}
+        given: dict[str, int] = {}
+        for version in versions:
+            if version.number in left:
+                given |= Datapool(self.path, version).label_names
+        return given | self.label_names
+
     def columns(self, *names: str) -> pa.Table:
         """Columns of `history/` at this version; see `lightpool_core.pool.history.schema`."""
         return self._history.columns(self.version.number, list(names))
@@ -155,7 +166,6 @@ class Datapool:
                 event="restore",
                 run="",
                 restored=number,
-                last_label=newest.version.last_label,
                 counts={},
             )
             newest._history.restore(number, version)

@@ -36,8 +36,6 @@ class Version:
     """Name of the folder in `runs/` that tells more; empty where no raw data was looked at."""
     restored: int | None = None
     """The version that a restore went back to."""
-    last_label: int = 0
-    """The highest weak label ever given out, in versions gone back from as well."""
     counts: dict[str, Any] = field(default_factory=dict)
     """What the run found, as in its report."""
 

@@ -606,3 +606,20 @@ def test_csv_false_leaves_the_view_out(lightpool, pool, delivery):
     (pool / "datapool.toml").write_text(settings, encoding="utf-8")
     assert lightpool.append(pool, "--input", delivery)["samples"]["selected"] == 2
     assert not (pool / "datapool_latest.csv").exists()
+
+
+def test_a_name_that_is_not_utf_8_stops_nothing(lightpool, tmp_path, draw):
+    draw(tmp_path / "in" / "a.png", 1)
+    (tmp_path / "in" / "a.png").rename(os.fsdecode(os.fsencode(tmp_path / "in") + b"/caf\xe9.png"))
+    pool = tmp_path / "pool"
+    assert lightpool.append(pool, "--input", tmp_path / "in", "--embedder", "gist")["samples"]["selected"] == 1
+    assert lightpool.append(pool)["sources"]["skipped"] == 1
+
+
+def test_a_picture_under_the_name_of_a_video_is_read_once_it_has_its_own(lightpool, tmp_path, draw):
+    image = draw(tmp_path / "in" / "a.png", 1)
+    image.rename(image.with_suffix(".mp4"))
+    pool = tmp_path / "pool"
+    assert lightpool.append(pool, "--input", tmp_path / "in", "--embedder", "gist")["sources"]["corrupt"] == 1
+    image.with_suffix(".mp4").rename(image)
+    assert lightpool.append(pool)["samples"]["selected"] == 1

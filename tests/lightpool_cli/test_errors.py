@@ -198,7 +198,7 @@ def test_another_embedder_is_refused_with_the_reason(lightpool, pool, tree, tmp_
     )
     before = tree(pool)
     message = lightpool.fails("append", "--pool", pool, "--embedder", f"{mine}:Mine")
-    assert "mine-1" in message
+    assert "mine.py:Mine" in message
     assert "was embedded by gist" in message
     assert tree(pool) == before
 
@@ -233,7 +233,7 @@ def test_ctrl_c_is_one_line_and_exit_130(lightpool, pool, tree, monkeypatch):
 
     before = tree(pool)
     monkeypatch.setattr("lightpool_core.proposal.embed_sources", pressed)
-    assert "as it was" in lightpool.fails("append", "--pool", pool, "--process-all", code=130)
+    assert "stopped" in lightpool.fails("append", "--pool", pool, "--process-all", code=130)
     assert tree(pool) == before
 
 

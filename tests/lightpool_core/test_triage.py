@@ -31,9 +31,9 @@ def test_known_bytes_are_told_apart_by_what_is_recorded(tmp_path: Path) -> None:
     sources = list_sources([touched(tmp_path, same="1", copy="2", bad="3", new="4")])
     digest = {source.name: file_digest(source.file) for source in sources}
     records = {
-        digest["same.jpg"]: Record("same.jpg", str(tmp_path / "same.jpg"), "processed", ""),
-        digest["copy.jpg"]: Record("old.jpg", "/else/old.jpg", "processed", ""),
-        digest["bad.jpg"]: Record("ill.jpg", "/else/ill.jpg", "corrupt", "truncated"),
+        digest["same.jpg"]: Record("same.jpg", frozenset({str(tmp_path / "same.jpg")}), "image", "processed", ""),
+        digest["copy.jpg"]: Record("old.jpg", frozenset({"/else/old.jpg"}), "image", "processed", ""),
+        digest["bad.jpg"]: Record("ill.jpg", frozenset({"/else/ill.jpg"}), "image", "corrupt", "truncated"),
     }
 
     def known(digests: Iterable[str]) -> dict[str, Record]:

@@ -228,10 +228,12 @@ def test_an_empty_file_is_called_empty(tmp_path: Path) -> None:
     assert decode_reason(tmp_path / "a.png") == "empty file"
 
 
-def test_a_file_that_has_gone_is_a_decode_error(tmp_path: Path) -> None:
-    decode_reason(tmp_path / "gone.png")
+def test_a_file_that_the_system_cannot_read_is_not_called_broken(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_image(tmp_path / "gone.png")
     (tmp_path / "folder.png").mkdir()
-    decode_reason(tmp_path / "folder.png")
+    with pytest.raises(IsADirectoryError):
+        read_image(tmp_path / "folder.png")
 
 
 def test_formats_that_nobody_means_by_these_names_are_refused(tmp_path: Path) -> None:
