@@ -123,3 +123,13 @@ def test_history_can_be_kept_again(lightpool, grown, tmp_path):
     assert (pool / "datapool_latest.csv").read_bytes() == view
     assert lightpool.append(pool, "--input", grown / "in" / "fractal.mp4")["samples"]["selected"] > 0
     assert lightpool.append(pool, "--input", grown / "in" / "second")["sources"]["new"] == 0
+
+
+def test_a_label_number_keeps_its_meaning_after_a_restore(lightpool, pool, draw, tmp_path):
+    later = Datapool.open(pool, 2).label_names
+    lightpool("history", "restore", 1, "--pool", pool)
+    draw(tmp_path / "more" / "unheard-of" / "new.png", 977)
+    lightpool.append(pool, "--input", tmp_path / "more")
+    names = Datapool.open(pool).label_names
+    assert names["unheard-of"] not in later.values()
+    assert all(later[name] == number for name, number in names.items() if name in later)
