@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lightpool_core.appending import Mode, append
     from lightpool_core.candidates import Candidates
+    from lightpool_core.curves import Curve
     from lightpool_core.embedding.embedder import Embedder, WeightedEmbedder
     from lightpool_core.errors import LightpoolError
     from lightpool_core.opening import create
     from lightpool_core.pool.datapool import Datapool
     from lightpool_core.pool.history import Version
+    from lightpool_core.pool.why import Decision
     from lightpool_core.report import Report
-    from lightpool_core.selecting import select
+    from lightpool_core.selecting import curve, select
     from lightpool_core.selection.sampler import PoolView, Sampler, Selection
     from lightpool_core.selection.stop import Stop
     from lightpool_core.settings import Overrides, PluginChoice, Settings
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
 # Imported at first use: `lightpool --help` must not wait for numpy and its friends.
 _HOMES = {
     "Candidates": "candidates",
+    "Curve": "curves",
     "Datapool": "pool.datapool",
+    "Decision": "pool.why",
     "Embedder": "embedding.embedder",
     "LightpoolError": "errors",
     "Mode": "appending",
@@ -38,11 +42,14 @@ _HOMES = {
     "WeightedEmbedder": "embedding.embedder",
     "append": "appending",
     "create": "opening",
+    "curve": "selecting",
     "select": "selecting",
 }
 __all__ = [
     "Candidates",
+    "Curve",
     "Datapool",
+    "Decision",
     "Embedder",
     "LightpoolError",
     "Mode",
@@ -58,6 +65,7 @@ __all__ = [
     "WeightedEmbedder",
     "append",
     "create",
+    "curve",
     "select",
 ]
 

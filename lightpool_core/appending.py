@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from lightpool_core.device import check_device
 from lightpool_core.embedding.embedder import Embedder
 from lightpool_core.errors import SettingsError
 from lightpool_core.media.export import Picked, output_folder, write_samples
 from lightpool_core.media.inputs import list_sources
 from lightpool_core.media.source import Source
 from lightpool_core.opening import check_free, create, described, embedder_of, is_pool, opened_for_writing
+from lightpool_core.pool import decisions
 from lightpool_core.pool.datapool import Datapool
 from lightpool_core.pool.history import Version, now
 from lightpool_core.pool.ledger import Outcome, rows_of
@@ -24,6 +26,7 @@ from lightpool_core.progress import SILENT, Progress
 from lightpool_core.proposal import Members, Proposal, choose, embed, nothing, stop_for
 from lightpool_core.registry import make
 from lightpool_core.report import Problem, Report, SampleCounts, SourceCounts, Stopwatch
+from lightpool_core.selection.reasons import explain
 from lightpool_core.settings import Overrides, Settings
 from lightpool_core.triage import Triage, nothing_known, triage, with_corrupt_copies
 
@@ -53,6 +56,7 @@ def append(
     """
     path, overrides, mode = Path(path), overrides or Overrides(), mode or Mode()
     settings = overrides.over(Settings.read(path) if is_pool(path) else Settings())
+    check_device(settings.device)
     clock = Stopwatch()
     with clock("listing"):
         sources = listed(settings, path, progress)
@@ -113,7 +117,7 @@ class _Append:
 
     def _propose(self, pool: Datapool, sorted_out: Triage, embedder: Embedder | None) -> Proposal:
         """Candidates from the fresh sources, and the sampler's choice among them."""
-        sampler = make("sampler", self.settings.sampler)
+        sampler = make("sampler", self.settings.sampler, device=self.settings.device)
         if embedder is None or not sorted_out.fresh:
             return nothing(pool.dim)
         stop = stop_for(self.settings.stop, embedder)
@@ -122,9 +126,9 @@ class _Append:
                 sorted_out.fresh, Members.of(pool), embedder, fps=self.settings.fps, progress=self.progress
             )
         with self.clock("selecting"):
-            seed = self.settings.seed
-            selection = choose(candidates, pool.view(), sampler, stop, seed=seed, progress=self.progress)
-        return Proposal(candidates, selection, outcomes, n_decoded)
+            view, seed = pool.view(device=self.settings.device, locked=True), self.settings.seed
+            selection = choose(candidates, view, sampler, stop, seed=seed, progress=self.progress)
+        return Proposal(candidates, selection, outcomes, n_decoded, view)
 
     def _export(self, proposal: Proposal) -> None:
         # Before the commit: a folder that cannot be written to must not cost the samples of this run.
@@ -162,13 +166,15 @@ class _Append:
 
     def _commit(self, pool: Datapool, report: Report, proposal: Proposal, sorted_out: Triage) -> Report:
         """Samples first, ledger second, views last: cut anywhere, the next command completes it."""
-        run = Run.begin(self.path)
         seen = [*sorted_out.settled, *sorted_out.unchanged, *proposal.outcomes]
         grows = len(proposal.selection.indices) > 0
         number = pool.version.number + grows
+        decided = self._explained(pool, proposal, number)
+        run = Run.begin(self.path)
+        run.owe(rows_of(seen, run.name))  # first: a run that owes something and never was committed is taken away
         report = dataclasses.replace(report, run=run.name, version=number)
         run.write(report.to_json(), _filenames(proposal, report, seen))
-        run.owe(rows_of(seen, run.name))
+        run.explain(decided)
         if grows:
             with self.clock("committing"):
                 version = _version(pool, report, run)
@@ -181,6 +187,21 @@ class _Append:
         if grows and not self.settings.keep_history:
             pool.prune()
         return report
+
+    def _explained(self, pool: Datapool, proposal: Proposal, number: int) -> pa.Table:
+        """Rows of `decisions.parquet`."""
+        candidates = proposal.candidates
+        if not len(candidates):
+            return decisions.SCHEMA.empty_table()
+        with self.clock("explaining"):
+            reasons = explain(
+                candidates.embeddings,
+                proposal.selection,
+                proposal.pool,
+                device=self.settings.device,
+                progress=self.progress,
+            )
+            return decisions.rows_of(candidates, reasons, pool, number)
 
 
 def _source_counts(n_found: int, new: Sequence[Outcome]) -> SourceCounts:

@@ -22,6 +22,8 @@ Distances: TypeAlias = npt.NDArray[np.float32]
 """Euclidean; between unit vectors 0 to 2."""
 ExactDistances: TypeAlias = npt.NDArray[np.float64]
 """The same in float64, where something is decided by them."""
+Reach: TypeAlias = float | ExactDistances
+"""How far to look: one distance for all queries, or one for each."""
 Rows: TypeAlias = npt.NDArray[np.int64]
 Labels: TypeAlias = npt.NDArray[np.int64]
 Mask: TypeAlias = npt.NDArray[np.bool_]

@@ -6,9 +6,12 @@ means that it is chosen already. Parquet has the same columns, or `filename`, a 
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterable, Sequence
+from csv import reader
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +19,10 @@ import pyarrow.compute as pc
 
 from lightpool_core.arrays import Embeddings, Labels, Mask, unit_rows
 from lightpool_core.errors import SourceError, SourceNotFound
+from lightpool_core.selection.exact import in_blocks
 
+_BLOCK_ROWS = 8192
+_BLOCK_BYTES = 1 << 24
 _FORMS = "an embeddings file is .csv, .parquet or .npy"
 
 
@@ -42,7 +48,7 @@ def read_embeddings(path: Path) -> EmbeddingsFile:
         return readers[path.suffix](path)
     except SourceError:
         raise
-    except (pa.ArrowException, ValueError, OSError) as error:
+    except (pa.ArrowException, ValueError, OSError, EOFError) as error:
         reason = " ".join(str(error).split())
         raise SourceError(f"embeddings file {path} cannot be read: {reason}; {_FORMS}") from error
 
@@ -50,70 +56,129 @@ def read_embeddings(path: Path) -> EmbeddingsFile:
 def _read_csv(path: Path) -> EmbeddingsFile:
     from pyarrow import csv
 
-    with path.open(encoding="utf-8") as stream:
-        header = stream.readline().rstrip("\r\n").split(",")
+    with path.open(encoding="utf-8-sig") as stream:
+        header = next(reader(stream), [])
     types = {name: pa.float32() for name in header if name.startswith("embedding_")}
     types |= {"filenames": pa.string(), "labels": pa.int64()}
-    return _from_table(path, csv.read_csv(path, convert_options=csv.ConvertOptions(column_types=types)))
+    wanted = [name for name in header if name in {*types, "masked", "selected"}]
+    batches = csv.open_csv(
+        path,
+        read_options=csv.ReadOptions(block_size=_BLOCK_BYTES),
+        parse_options=csv.ParseOptions(newlines_in_values=True),
+        convert_options=csv.ConvertOptions(column_types=types, include_columns=wanted),
+    )
+    return _from_batches(path, batches)
 
 
 def _read_parquet(path: Path) -> EmbeddingsFile:
     from pyarrow import parquet
 
-    return _from_table(path, parquet.ParquetFile(path).read())
+    file = parquet.ParquetFile(path)
+    names = ("filenames", "filename", "labels", "label", "masked", "selected", "embedding")
+    wanted = [name for name in file.schema_arrow.names if name in names or name.startswith("embedding_")]
+    return _from_batches(path, file.iter_batches(batch_size=_BLOCK_ROWS, columns=wanted))
 
 
 def _read_npy(path: Path) -> EmbeddingsFile:
-    with path.open("rb") as stream:
-        vectors = np.lib.format.read_array(stream, allow_pickle=False)
+    vectors = np.lib.format.open_memmap(path, mode="r")
     if vectors.ndim != 2 or vectors.dtype.kind not in "fiu":
         raise SourceError(f"embeddings file {path} holds {vectors.dtype} {vectors.shape}, not numbers (N, D)")
-    names = [str(row) for row in range(len(vectors))]
-    return _file(path, names, vectors, np.zeros(len(vectors), np.int64), np.zeros(len(vectors), bool))
+    names = tuple(str(row) for row in range(len(vectors)))
+    labels, selected = np.zeros(len(vectors), np.int64), np.zeros(len(vectors), bool)
+    if vectors.dtype == np.float32 and vectors.flags.c_contiguous and _are_unit(path, vectors, names):
+        return EmbeddingsFile(names, vectors, labels, selected)  # as it lies on the disk
+    with tempfile.TemporaryFile() as spool:
+        rows = _Rows(path, spool)
+        for block in in_blocks(vectors, _BLOCK_ROWS):
+            rows.add(block, names)
+        return EmbeddingsFile(names, rows.mapped(vectors.shape[1]), labels, selected)
 
 
-def _from_table(path: Path, table: pa.Table) -> EmbeddingsFile:
-    names = _column(path, table, "filenames", "filename").to_pylist()
-    column = _column(path, table, "labels", "label")
-    if column.null_count:
-        raise SourceError(f"embeddings file {path} has rows without a label; labels are integers, 0 will do")
-    labels = column.cast(pa.int64()).to_numpy()
-    masked = _flags(table, "masked")
-    selected = _flags(table, "selected")[~masked]
-    kept = [name for name, hidden in zip(names, masked, strict=True) if not hidden]
-    return _file(path, kept, _vectors(path, table)[~masked], labels[~masked], selected)
+def _from_batches(path: Path, batches: Iterable[pa.RecordBatch]) -> EmbeddingsFile:
+    names: list[str] = []
+    labels, selected = [np.empty(0, np.int64)], [np.empty(0, bool)]
+    dim = 0
+    with tempfile.TemporaryFile() as spool:
+        rows = _Rows(path, spool)
+        for batch in batches:
+            shown = ~_flags(batch, "masked")
+            names += _column(path, batch, "filenames", "filename").filter(pa.array(shown)).to_pylist()
+            labels.append(_labels(path, batch)[shown])
+            selected.append(_flags(batch, "selected")[shown])
+            vectors = _vectors(path, batch)[shown]
+            if dim not in {0, vectors.shape[1]}:
+                raise SourceError(f"embeddings file {path} has embeddings of different lengths")
+            dim = vectors.shape[1]
+            rows.add(vectors, names)
+        return EmbeddingsFile(tuple(names), rows.mapped(dim), np.concatenate(labels), np.concatenate(selected))
 
 
-def _column(path: Path, table: pa.Table, *names: str) -> pa.ChunkedArray:
-    for name in names:
-        if name in table.column_names:
-            return table[name]
-    raise SourceError(f"embeddings file {path} has no column {names[0]!r}")
+@dataclass
+class _Rows:
+    """Unit rows on their way into a memory map over the nameless temporary file `spool`: memory stays free."""
+
+    path: Path
+    spool: IO[bytes]
+    count: int = 0
+
+    def add(self, vectors: Any, names: Sequence[str]) -> None:
+        """More rows (N, D); `names` name all rows so far, these included."""
+        self.spool.write(_unit(self.path, vectors, names, self.count).data)
+        self.count += len(vectors)
+
+    def mapped(self, dim: int) -> Embeddings:
+        """All rows (N, D)."""
+        self.spool.flush()
+        if not self.count:
+            return np.empty((0, dim), dtype=np.float32)
+        return np.memmap(self.spool, np.float32, "r", shape=(self.count, dim))
 
 
-def _flags(table: pa.Table, name: str) -> Mask:
-    if name not in table.column_names:
-        return np.zeros(table.num_rows, dtype=bool)
-    return np.asarray(pc.fill_null(table[name].cast(pa.int64()), 0).to_numpy() == 1)
+def _are_unit(path: Path, vectors: Embeddings, names: Sequence[str]) -> bool:
+    """True if all of `vectors` are unit rows but for rounding."""
+    starts = range(0, len(vectors), _BLOCK_ROWS)
+    blocks = zip(starts, in_blocks(vectors, _BLOCK_ROWS), strict=True)
+    return all(np.array_equal(block, _unit(path, block, names, start)) for start, block in blocks)
 
 
-def _vectors(path: Path, table: pa.Table) -> Any:
-    if "embedding" in table.column_names:
-        column = table["embedding"].combine_chunks()
-        if column.null_count or len(pc.unique(pc.list_value_length(column))) > 1:
-            raise SourceError(f"embeddings file {path} has embeddings that are missing or of different lengths")
-        flat = pc.list_flatten(column).to_numpy(zero_copy_only=False)
-        return flat.reshape(table.num_rows, -1)
-    names = [name for name in table.column_names if name.startswith("embedding_")]
-    if names != [f"embedding_{i}" for i in range(len(names))] or not names:
-        raise SourceError(f"embeddings file {path} has no columns embedding_0, embedding_1, … in this order")
-    return np.column_stack([table[name].to_numpy() for name in names])
-
-
-def _file(path: Path, names: list[str], vectors: Any, labels: Labels, selected: Mask) -> EmbeddingsFile:
+def _unit(path: Path, vectors: Any, names: Sequence[str], start: int) -> Embeddings:
+    """`vectors` (N, D) as unit rows; the first is called `names[start]`."""
     lengths = np.linalg.norm(np.asarray(vectors, dtype=np.float64), axis=1)
     usable = np.isfinite(lengths) & (lengths > 0)
     if not usable.all():
-        name = names[int(np.argmin(usable))]
+        name = names[start + int(np.argmin(usable))]
         raise SourceError(f"embeddings file {path}: the embedding of {name} is zero or not finite; take the row out")
-    return EmbeddingsFile(tuple(names), unit_rows(vectors), np.asarray(labels, np.int64), selected)
+    return unit_rows(vectors)
+
+
+def _column(path: Path, batch: pa.RecordBatch, *names: str) -> pa.Array:
+    for name in names:
+        if name in batch.schema.names:
+            return batch[name]
+    raise SourceError(f"embeddings file {path} has no column {names[0]!r}")
+
+
+def _labels(path: Path, batch: pa.RecordBatch) -> Labels:
+    column = _column(path, batch, "labels", "label")
+    if column.null_count:
+        raise SourceError(f"embeddings file {path} has rows without a label; labels are integers, 0 will do")
+    return np.asarray(column.cast(pa.int64()).to_numpy())
+
+
+def _flags(batch: pa.RecordBatch, name: str) -> Mask:
+    if name not in batch.schema.names:
+        return np.zeros(batch.num_rows, dtype=bool)
+    return np.asarray(pc.fill_null(batch[name].cast(pa.int64()), 0).to_numpy() == 1)
+
+
+def _vectors(path: Path, batch: pa.RecordBatch) -> Any:
+    if "embedding" in batch.schema.names:
+        column = batch["embedding"]
+        if column.null_count or len(pc.unique(pc.list_value_length(column))) > 1:
+            raise SourceError(f"embeddings file {path} has embeddings that are missing or of different lengths")
+        flat = pc.list_flatten(column).to_numpy(zero_copy_only=False)
+        return flat.reshape(batch.num_rows, -1)
+    names = [name for name in batch.schema.names if name.startswith("embedding_")]
+    if names != [f"embedding_{i}" for i in range(len(names))] or not names:
+        raise SourceError(f"embeddings file {path} has no columns embedding_0, embedding_1, … in this order")
+    return np.column_stack([batch[name].to_numpy(zero_copy_only=False) for name in names])

@@ -42,7 +42,7 @@ def create(path: str | Path, settings: Settings) -> Datapool:
         if not place.exists():
             raise SourceNotFound(f"input {place} does not exist; give a folder, an image or a video")
     make("sampler", settings.sampler)
-    embedder: Embedder = make("embedder", settings.embedder)
+    embedder: Embedder = make("embedder", settings.embedder, device=settings.device)
     checkpoint = Checkpoint.of(settings.embedder.name, settings.embedder.options, embedder)
     path.parent.mkdir(parents=True, exist_ok=True)
     # Made beside its place and moved there whole: a folder is a pool, or it is not there.
@@ -77,7 +77,7 @@ def embedder_of(pool: Datapool, settings: Settings) -> Embedder:
 
     Raises EmbedderMismatch where it is another one.
     """
-    wanted: Embedder = make("embedder", settings.embedder)
+    wanted: Embedder = make("embedder", settings.embedder, device=settings.device)
     checkpoint = _checkpoint(pool)
     made_by = PluginChoice(checkpoint.embedder, checkpoint.options)
     own: Embedder = make("embedder", made_by)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -15,6 +16,7 @@ from lightpool_core.media.source import SampleRef, Source, frame_name
 from lightpool_core.pool.datapool import Datapool
 from lightpool_core.pool.ledger import Outcome
 from lightpool_core.progress import SILENT, Progress
+from lightpool_core.selection.neighbours import ArrayView
 from lightpool_core.selection.sampler import PoolView, Sampler, Selection, checked
 from lightpool_core.selection.stop import Stop
 from lightpool_core.triage import Fresh, with_distinct_names
@@ -58,6 +60,8 @@ class Proposal:
     """What became of every source that was decoded."""
     n_decoded: int
     """Pictures decoded, duplicates included."""
+    pool: PoolView
+    """What the candidates were compared with."""
 
     @property
     def chosen(self) -> Candidates:
@@ -74,7 +78,7 @@ def nothing(dim: int) -> Proposal:
     """The proposal of a run without new sources."""
     none = np.empty(0, dtype=np.int64)
     candidates = Candidates(np.empty((0, dim), np.float32), none, ())
-    return Proposal(candidates, Selection(none, np.empty(0, np.float32)), (), 0)
+    return Proposal(candidates, Selection(none, np.empty(0, np.float32)), (), 0, ArrayView(candidates.embeddings))
 
 
 def embed(
@@ -110,9 +114,13 @@ def choose(
     progress: Progress = SILENT,
 ) -> Selection:
     """What `sampler` picks from `candidates`, checked against its contract."""
-    with progress.stage("selecting", len(candidates)) as stage:
-        selection = sampler.select(candidates, pool, stop, np.random.default_rng(seed))
-        stage.advance(len(candidates))
+    rng = np.random.default_rng(seed)
+    if "progress" in inspect.signature(sampler.select).parameters:
+        selection = sampler.select(candidates, pool, stop, rng, progress=progress)  # type: ignore[call-arg]
+    else:
+        with progress.stage("selecting", len(candidates)) as stage:
+            selection = sampler.select(candidates, pool, stop, rng)
+            stage.advance(len(candidates))
     return checked(selection, len(candidates), stop, type(sampler).__name__)
 
 

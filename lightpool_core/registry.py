@@ -56,8 +56,8 @@ def installed() -> list[PluginInfo]:
     return [_info(kind, point) for kind in _GROUPS for point in sorted(_entry_points(kind), key=lambda p: p.name)]
 
 
-def make(kind: Kind, choice: PluginChoice) -> Any:
-    """The plugin of that name, with its options.
+def make(kind: Kind, choice: PluginChoice, *, device: str = "auto") -> Any:
+    """The plugin of that name, with its options; its option `device` is `device` where the choice leaves it open.
 
     Raises UnknownPlugin, PluginUnavailable, and SettingsError for an option that it does not have or cannot take.
     """
@@ -66,7 +66,7 @@ def make(kind: Kind, choice: PluginChoice) -> Any:
         raise ContractViolation(f"{kind} {choice.name} is no dataclass; see docs/plugins.md for what a plugin is")
     known = {option.name: option for option in _option_fields(plugin)}
     hints = typing.get_type_hints(plugin)
-    values = {}
+    values = {"device": device} if device != "auto" and "device" in known else {}
     for name, value in choice.options.items():
         if name not in known:
             has = f"its options are {', '.join(known)}" if known else "it has none"

@@ -1,9 +1,10 @@
-"""The same choice as an append's, without growing a pool."""
+"""The same choice as an append's, without growing a pool, and the curve to set its conditions by."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +13,10 @@ import numpy as np
 from lightpool_core.appending import listed
 from lightpool_core.arrays import Distances, Embeddings, Labels
 from lightpool_core.candidates import Candidates
+from lightpool_core.curves import NOT_DIVERSITY, Curve
+from lightpool_core.device import check_device
 from lightpool_core.embeddings_file import read_embeddings
-from lightpool_core.errors import SettingsError
+from lightpool_core.errors import SettingsError, SourceError
 from lightpool_core.media.source import SampleRef
 from lightpool_core.opening import embedder_of
 from lightpool_core.pool.datapool import Datapool
@@ -40,6 +43,10 @@ class Picks:
     """To the nearest kept when picked; infinite for the first."""
     corrupt: tuple[Problem, ...] = ()
     """Raw files that were left out."""
+    candidates: int = 0
+    """How many there were to choose from."""
+    kept_before: int = 0
+    """How many the choice had to keep a distance from: those in the pool."""
 
     def to_json(self) -> str:
         """`{"selected": [names], "distances": [numbers]}`; an infinite distance is null."""
@@ -63,18 +70,52 @@ def select(
     without any, raw input stops as an append would and everything else is ranked to the last.
     """
     overrides = overrides or Overrides()
-    _refuse_idle_options(embeddings, overrides)
-    datapool = Datapool.open(pool) if pool else None
-    settings = overrides.over(_settings(datapool, overrides))
+    datapool, settings = _opened(pool, embeddings, overrides)
     if embeddings is not None:
-        candidates, view = _from_file(Path(embeddings), datapool)
+        candidates, view = _from_file(Path(embeddings), datapool, settings.device)
         return _picked(candidates, view, settings, settings.stop, progress)
     if overrides.inputs is not None:
         return _from_inputs(datapool, settings, progress)
     if datapool is None:
         raise SettingsError("nothing to select from; give --pool, --embeddings FILE or --input DIR")
     candidates = _candidates(datapool.filenames, datapool.embeddings, datapool.labels)
-    return _picked(candidates, _empty(datapool.dim), settings, settings.stop, progress)
+    return _picked(candidates, _empty(datapool.dim, settings.device), settings, settings.stop, progress)
+
+
+def curve(
+    pool: str | Path | None = None,
+    embeddings: str | Path | None = None,
+    overrides: Overrides | None = None,
+    progress: Progress = SILENT,
+) -> Curve:
+    """How many `select` with the same arguments would keep at which min_distance, from one ranking.
+
+    Without a stopping condition in `overrides` everything is ranked, raw input as well. Raises SettingsError for
+    another sampler than diversity and where nothing meets the conditions, SourceError where there are no candidates.
+    """
+    overrides = overrides or Overrides()
+    if Stop.of(overrides.n_samples, overrides.min_distance) == Stop():
+        overrides = dataclasses.replace(overrides, n_samples=1.0, min_distance=None)
+    _, settings = _opened(pool, embeddings, overrides)
+    if settings.sampler.name != "diversity":
+        raise SettingsError(f"{NOT_DIVERSITY}; give --sampler diversity instead of {settings.sampler.name}")
+    picks = select(pool, embeddings, overrides, progress)
+    if not picks.candidates:
+        raise SourceError("there are no candidates to draw a curve of: the pool is empty, or holds all that was given")
+    if not picks.filenames:
+        raise SettingsError(f"none of {picks.candidates} candidates meets the stopping conditions; leave them out")
+    return Curve(picks.distances, picks.candidates, picks.kept_before, picks.corrupt)
+
+
+def _opened(
+    pool: str | Path | None, embeddings: str | Path | None, overrides: Overrides
+) -> tuple[Datapool | None, Settings]:
+    """The pool, if one is given, and the settings of this choice."""
+    _refuse_idle_options(embeddings, overrides)
+    datapool = Datapool.open(pool) if pool else None
+    settings = overrides.over(_settings(datapool, overrides))
+    check_device(settings.device)
+    return datapool, settings
 
 
 def _refuse_idle_options(embeddings: str | Path | None, overrides: Overrides) -> None:
@@ -101,27 +142,30 @@ def _settings(pool: Datapool | None, overrides: Overrides) -> Settings:
     return settings
 
 
-def _from_file(path: Path, pool: Datapool | None) -> tuple[Candidates, PoolView]:
+def _from_file(path: Path, pool: Datapool | None, device: str) -> tuple[Candidates, PoolView]:
     file = read_embeddings(path)
     dim = file.embeddings.shape[1]
     if pool is not None and pool.dim != dim:
         raise SettingsError(
             f"embeddings file {path} has dimension {dim}, the pool {pool.path} {pool.dim}: not the same embedder"
         )
+    if not file.selected.any():
+        view = pool.view(device=device) if pool else _empty(dim, device)
+        return _candidates(file.filenames, file.embeddings, file.labels), view
     kept = [file.embeddings[file.selected], *([pool.embeddings] if pool else [])]
     open_rows = np.flatnonzero(~file.selected)
     names = [file.filenames[row] for row in open_rows]
-    view = ArrayView(np.concatenate(kept))
-    return _candidates(names, file.embeddings[open_rows], file.labels[open_rows]), view
+    candidates = _candidates(names, file.embeddings[open_rows], file.labels[open_rows])
+    return candidates, ArrayView(np.concatenate(kept), device=device)
 
 
 def _from_inputs(pool: Datapool | None, settings: Settings, progress: Progress) -> Picks:
     sources = listed(settings, Path(), progress)
-    embedder = embedder_of(pool, settings) if pool else make("embedder", settings.embedder)
+    embedder = embedder_of(pool, settings) if pool else make("embedder", settings.embedder, device=settings.device)
     members = Members.of(pool) if pool else Members()
     sorted_out = triage(sources, nothing_known, progress)
     candidates, outcomes, _ = embed(sorted_out.fresh, members, embedder, fps=settings.fps, progress=progress)
-    view = pool.view() if pool else _empty(embedder.dim)
+    view = pool.view(device=settings.device) if pool else _empty(embedder.dim, settings.device)
     picks = _picked(candidates, view, settings, stop_for(settings.stop, embedder), progress)
     seen = (*with_corrupt_copies(sorted_out, outcomes).settled, *outcomes)
     corrupt = tuple(Problem(o.source.name, o.reason) for o in seen if o.status == "corrupt")
@@ -129,15 +173,22 @@ def _from_inputs(pool: Datapool | None, settings: Settings, progress: Progress) 
 
 
 def _picked(candidates: Candidates, view: PoolView, settings: Settings, stop: Stop, progress: Progress) -> Picks:
-    sampler = make("sampler", settings.sampler)
+    sampler = make("sampler", settings.sampler, device=settings.device)
     selection = choose(candidates, view, sampler, stop, seed=settings.seed, progress=progress)
     chosen = candidates.take(selection.indices)
-    return Picks(tuple(chosen.filenames), chosen.embeddings, chosen.labels, selection.distances)
+    return Picks(
+        tuple(chosen.filenames),
+        chosen.embeddings,
+        chosen.labels,
+        selection.distances,
+        candidates=len(candidates),
+        kept_before=len(view),
+    )
 
 
-def _candidates(filenames: list[str], embeddings: Embeddings, labels: Labels) -> Candidates:
+def _candidates(filenames: Sequence[str], embeddings: Embeddings, labels: Labels) -> Candidates:
     return Candidates(embeddings, labels, tuple(SampleRef(name, name) for name in filenames))
 
 
-def _empty(dim: int) -> PoolView:
-    return ArrayView(np.empty((0, dim), dtype=np.float32))
+def _empty(dim: int, device: str) -> PoolView:
+    return ArrayView(np.empty((0, dim), dtype=np.float32), device=device)

@@ -48,6 +48,8 @@ class Settings:
     """False leaves only the newest version restorable."""
     csv: bool = True
     """False leaves `datapool_latest.csv` out, for pools of many millions."""
+    device: str = "auto"
+    """Where this run computes; a property of the machine, which no pool remembers."""
 
     def __post_init__(self) -> None:
         Stop.of(self.n_samples, self.min_distance)
@@ -107,12 +109,14 @@ class Overrides:
     """Frames per second, or `all`."""
     seed: int | None = None
     keep_history: bool | None = None
+    device: str | None = None
+    """`auto`, `cpu`, `cuda`, `cuda:N` or `mps`."""
 
     def over(self, settings: Settings) -> Settings:
         """`settings` with these changes."""
         changes: dict[str, Any] = {
             name: getattr(self, name)
-            for name in ("n_samples", "min_distance", "seed", "keep_history")
+            for name in ("n_samples", "min_distance", "seed", "keep_history", "device")
             if getattr(self, name) is not None
         }
         if self.inputs is not None:

@@ -10,21 +10,32 @@ from lightpool_core.candidates import Candidates
 from lightpool_core.media.source import SampleRef
 from lightpool_core.selection.stop import Stop
 
-KINDS = ("spread", "clusters", "grid", "duplicates")
+KINDS = ("spread", "clusters", "grid", "duplicates", "jitter 1e-4", "jitter 1e-6", "walk")
 
 
 def unit_vectors(n: int, dim: int, kind: str = "spread", seed: int = 0) -> Embeddings:
-    """(n, dim) unit rows: `spread` at random, in tight `clusters`, on a `grid` full of ties, or `duplicates`."""
+    """(n, dim) unit rows of one of KINDS.
+
+    `spread` at random, in tight `clusters`, on a `grid` full of ties, `duplicates`, `jitter S`: near-duplicates
+    that differ by about S in every coordinate, or a random `walk` through scenes, as frames of a video.
+    """
     rng = np.random.default_rng(seed)
     if kind == "grid":
         rows = rng.integers(-1, 2, size=(n, dim)).astype(np.float64)
         rows[~rows.any(axis=1), 0] = 1.0
         return unit_rows(rows)
     rows = rng.normal(size=(n, dim))
+    if kind == "walk" and n:
+        steps = np.where(np.arange(n) % 60 == 0, 1.0, 0.08)
+        steps[1:][rng.random(n - 1) < 0.1] = 0.0  # a frame that repeats the one before
+        rows = np.cumsum(rows * steps[:, None], axis=0)
     if kind == "duplicates" and n:
         rows = rows[rng.integers(0, max(1, n // 3), size=n)]
     if kind == "clusters" and n:
         rows = rows[rng.integers(0, max(1, n // 6), size=n)] + rng.normal(scale=0.02, size=(n, dim))
+    if kind.startswith("jitter") and n:
+        scale = float(kind.split()[1])
+        rows = unit_rows(rows)[rng.integers(0, max(1, n // 8), size=n)] + rng.normal(scale=scale, size=(n, dim))
     return unit_rows(rows)
 
 
@@ -61,6 +72,35 @@ def candidates_of(embeddings: Embeddings) -> Candidates:
     return Candidates(embeddings, np.zeros(len(embeddings), np.int64), refs)
 
 
+def squares_to(rows: Embeddings, row: Embeddings) -> np.ndarray:
+    """(N,) squared distances of `rows` (N, D) to one row, the plain way: differences in float64."""
+    differences = rows.astype(np.float64) - row.astype(np.float64)
+    return np.asarray(np.einsum("nd,nd->n", differences, differences))
+
+
 def distance_matrix(a: Embeddings, b: Embeddings) -> np.ndarray:
-    """(N, M) distances, the plain way: differences in float64."""
-    return np.linalg.norm(a.astype(np.float64)[:, None] - b.astype(np.float64)[None], axis=2)
+    """(N, M) distances, the plain way."""
+    columns = [np.sqrt(squares_to(a, row)) for row in b]
+    return np.stack(columns, axis=1) if columns else np.empty((len(a), 0))
+
+
+def textbook_greedy(candidates: Embeddings, pool: Embeddings, stop: Stop) -> tuple[list[int], list[float]]:
+    """The picks of Gonzalez' algorithm and their distances, by looking at everything after every pick."""
+    near = np.full(len(candidates), np.inf)
+    for row in pool:
+        near = np.minimum(near, np.sqrt(squares_to(candidates, row)))
+    picks: list[int] = []
+    gained: list[float] = []
+    while len(picks) < stop.count(len(candidates)):
+        if len(pool) or picks:
+            best = int(near.argmax())
+        else:
+            mean = candidates.sum(axis=0, dtype=np.float64) / len(candidates)
+            best = int(squares_to(candidates, mean).argmax())
+        if near[best] < (stop.min_distance or 0.0):
+            break
+        gained.append(float(near[best]))
+        picks.append(best)
+        near = np.minimum(near, np.sqrt(squares_to(candidates, candidates[best])))
+        near[picks] = -1.0
+    return picks, gained

@@ -34,6 +34,7 @@ def append(
         Path | None,
         typer.Option(metavar="DIR", help="Write the newly chosen samples there as images, named as in the CSV."),
     ] = None,
+    device: options.Device = None,
     no_keep_history: options.NoKeepHistory = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -55,7 +56,7 @@ def append(
 
     plugins = (embedder, embedder_options, sampler, sampler_options)
     stop = (n_samples, min_distance)
-    wanted = options.overrides(inputs, filenames, plugins, stop, fps, seed, no_keep_history)
+    wanted = options.overrides(inputs, filenames, plugins, stop, fps, seed, no_keep_history, device)
     with console.progress(quiet) as progress:
         report = run(pool, wanted, Mode(process_all, dry_run, output), progress)
     if json:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
@@ -65,7 +66,7 @@ def json_result(value: Any) -> None:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> None:
-    """A table on stdout; folds long values instead of cutting them."""
+    """A table on stdout, of plain values and of bars; folds long values instead of cutting them."""
     from rich.console import Console
     from rich.table import Table
 
@@ -73,8 +74,18 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str |
     for column in columns:
         drawn.add_column(column, overflow="fold")
     for row in rows:
-        drawn.add_row(*(_plain(value) for value in row))
+        drawn.add_row(*(_cell(value) for value in row))
     Console().print(drawn)
+
+
+def bar(value: float, total: float) -> RenderableType:
+    """A bar for a table, as long a part of its column as `value` is of `total`."""
+    from rich.bar import Bar
+    from rich.console import Console
+    from rich.progress_bar import ProgressBar
+
+    # What rich calls a bar cannot be written in ASCII.
+    return ProgressBar(total, value) if Console().options.ascii_only else Bar(total, 0, value)
 
 
 def pairs(rows: Iterable[tuple[str, object]]) -> None:
@@ -88,6 +99,12 @@ def pairs(rows: Iterable[tuple[str, object]]) -> None:
     for name, value in rows:
         drawn.add_row(name, _plain(value))
     Console().print(drawn)
+
+
+def _cell(value: object) -> RenderableType:
+    from rich.console import ConsoleRenderable
+
+    return value if isinstance(value, ConsoleRenderable) else _plain(value)
 
 
 def _plain(value: object) -> str:

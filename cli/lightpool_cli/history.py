@@ -9,7 +9,7 @@ import typer
 from lightpool_cli import console, options
 
 if TYPE_CHECKING:
-    from lightpool_core import Version
+    from lightpool_core import Decision, Version
 
 app = typer.Typer(
     no_args_is_help=True, help="The versions of a datapool: list, show, compare, go back.", rich_markup_mode=None
@@ -21,6 +21,10 @@ _Number = Annotated[
 _A = Annotated[str, typer.Argument(metavar="A", help="The older one.", autocompletion=options.version_numbers)]
 _B = Annotated[str, typer.Argument(metavar="B", help="The newer one.", autocompletion=options.version_numbers)]
 _Filenames = Annotated[bool, typer.Option("--filenames", help="Print filenames, one per line.")]
+_Why = Annotated[
+    str | None,
+    typer.Option(metavar="FILENAME", help="Tell why this file or frame is in the version, or why it is not."),
+]
 
 
 @app.command("list")
@@ -42,18 +46,34 @@ def list_versions(pool: options.Pool, json: options.Json = False) -> None:
 
 
 @app.command()
-def show(number: _Number, pool: options.Pool, filenames: _Filenames = False, json: options.Json = False) -> None:
-    """Show one version, or with --filenames the names of its samples.
+def show(
+    number: _Number,
+    pool: options.Pool,
+    filenames: _Filenames = False,
+    why: _Why = None,
+    json: options.Json = False,
+) -> None:
+    """Show one version, the names of its samples, or why one file is among them or is not.
+
+    A file is named as the pool names it: by its path relative to the input; a frame as in datapool_latest.csv.
 
     \b
-    Example:
+    Examples:
+      lightpool history show 2 --pool my_datapool
       lightpool history show 2 --pool my_datapool --filenames
+      lightpool history show 2 --pool my_datapool --why cars/0017.jpg
     """
     from lightpool_core import Datapool
+    from lightpool_core.errors import SettingsError
 
+    if filenames and why is not None:
+        raise SettingsError("--filenames tells all names, --why the reason of one; give one of them")
     datapool = Datapool.open(pool, options.whole_number("version", number))
     version = datapool.version
-    if filenames:
+    if why is not None:
+        decision = datapool.why(why)
+        console.json_result(decision.to_dict()) if json else console.lines([told(decision)])
+    elif filenames:
         names = datapool.filenames
         console.json_result(names) if json else console.lines(names)
     elif json:
@@ -119,3 +139,35 @@ def what(version: Version) -> str:
         sources, candidates = version.counts["sources"]["new"], version.counts["samples"]["candidates"]
         return f"append: {sources} new source{'s' if sources != 1 else ''}, {candidates} candidates"
     return version.event
+
+
+def told(decision: Decision) -> str:
+    """A decision as one sentence."""
+    name = decision.filename
+    if decision.decision == "selected":
+        near = "the first of an empty pool"
+        if decision.distance is not None:
+            near = f"{_rounded(decision.distance)} from the nearest kept at that moment"
+        return f"{name}: chosen as number {decision.rank} of {decision.of} in version {decision.joined}, {near}"
+    if decision.decision == "rejected":
+        near = "nothing was kept"
+        if decision.distance is not None:
+            where = f"kept in version {decision.nearest_version}"
+            near = f"{_rounded(decision.distance)} from {decision.nearest}, {where}"
+        return f"{name}: not chosen: {near}; {_because(decision)}"
+    if decision.decision == "processed":
+        return f"{name}: {decision.reason}"
+    return f"{name}: no candidate: {decision.decision}, {decision.reason}"
+
+
+def _because(decision: Decision) -> str:
+    if decision.because == "min_distance":
+        return f"min_distance was {decision.min_distance:g}"
+    if decision.because == "n_samples":
+        return f"n_samples was {decision.n_samples}, and {decision.of} were chosen before it"
+    return f"the sampler {decision.sampler} left it out"
+
+
+def _rounded(distance: float) -> str:
+    # Down: what was rejected for being too close must not look as if it were not.
+    return f"{int(distance * 10_000) / 10_000:g}"

@@ -112,6 +112,14 @@ Seed = Annotated[
     str | None,
     typer.Option(metavar="N", help="Seed of samplers that draw lots. [default: 0]"),
 ]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DEVICE",
+        envvar="LIGHTPOOL_DEVICE",
+        help="Where to compute: auto, cpu, cuda, cuda:N or mps. [default: auto]",
+    ),
+]
 NoKeepHistory = Annotated[bool, typer.Option("--no-keep-history", help="Leave only the newest version restorable.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show neither progress nor summary.")]
@@ -125,6 +133,7 @@ def overrides(
     fps: str | None = None,
     seed: str | None = None,
     no_keep_history: bool = False,
+    device: str | None = None,
 ) -> Overrides:
     """What a command line asks for. Raises SettingsError for a value that cannot be read."""
     from lightpool_core.settings import Overrides
@@ -143,6 +152,7 @@ def overrides(
         fps=fps,
         seed=None if seed is None else _whole("--seed", seed),
         keep_history=False if no_keep_history else None,
+        device=device,
     )
 
 

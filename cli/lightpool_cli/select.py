@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lightpool_cli import console, options
+
+if TYPE_CHECKING:
+    from lightpool_core import Curve, Overrides
+    from lightpool_core.report import Problem
 
 
 def select(
@@ -26,6 +31,10 @@ def select(
     min_distance: options.MinDistance = None,
     fps: options.Fps = None,
     seed: options.Seed = None,
+    device: options.Device = None,
+    curve: Annotated[
+        bool, typer.Option("--curve", help="Show how many samples each min-distance would keep, instead of choosing.")
+    ] = False,
     output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write an embeddings CSV of the choice.")] = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -36,23 +45,71 @@ def select(
     from raw inputs, what adds most to the pool, if one is given. Without a stopping condition everything is
     ranked, the most different first; raw inputs stop like an append. For a .npy file, row numbers are printed.
 
+    With --curve, everything is ranked once and shown as kept-count against distance: read off what to give as
+    --min-distance or --n-samples. A stopping condition ends the curve early.
+
     \b
     Examples:
       lightpool select --pool my_datapool --n-samples 100
       lightpool select --embeddings embeddings.csv --min-distance 0.2 --output chosen.csv
       lightpool select --pool my_datapool --input ~/new_videos --json
+      lightpool select --pool my_datapool --input ~/new_videos --curve
     """
     from lightpool_core import select as run
 
     plugins = (embedder, embedder_options, sampler, sampler_options)
-    wanted = options.overrides(inputs, filenames, plugins, (n_samples, min_distance), fps, seed)
+    wanted = options.overrides(inputs, filenames, plugins, (n_samples, min_distance), fps, seed, device=device)
+    if curve:
+        _curve(pool, embeddings, wanted, output, json, quiet)
+        return
     with console.progress(quiet) as progress:
         picks = run(pool, embeddings, wanted, progress)
-    for problem in () if quiet else picks.corrupt:
-        typer.echo(f"corrupt: {problem.filename}: {problem.reason}", err=True)
+    _tell(() if quiet else picks.corrupt)
     if output:
         picks.write_csv(output)
     if json:
         console.lines([picks.to_json()])
     elif not (quiet and output):
         console.lines(picks.filenames)
+
+
+def _curve(
+    pool: Path | None, embeddings: Path | None, wanted: Overrides, output: Path | None, json: bool, quiet: bool
+) -> None:
+    from lightpool_core import curve as run
+    from lightpool_core.errors import SettingsError
+
+    if output:
+        raise SettingsError("--output writes a choice, and --curve makes none; give one of them")
+    with console.progress(quiet) as progress:
+        curve = run(pool, embeddings, wanted, progress)
+    _tell(() if quiet else curve.corrupt)
+    if json:
+        console.lines([curve.to_json()])
+    else:
+        _draw(curve)
+
+
+def _draw(curve: Curve) -> None:
+    """The table is the plot: one bar per row reads well in a log, too, and needs no plotting library."""
+    title = f"{curve.candidates} candidates"
+    if curve.kept_before:
+        title += f", beside {curve.kept_before} that are kept already"
+    if curve.ranked < curve.candidates:
+        title = f"the first {curve.ranked} of {title}"
+    digits = len(str(curve.ranked))
+    rows = [
+        (
+            f"{point.min_distance:g}",
+            f"{point.kept:>{digits}}",
+            f"{point.kept / curve.candidates:>6.1%}",
+            console.bar(point.kept, curve.ranked),
+        )
+        for point in curve.points()
+    ]
+    console.table(("min_distance", "kept", "share", ""), rows, title=title)
+
+
+def _tell(corrupt: Iterable[Problem]) -> None:
+    for problem in corrupt:
+        typer.echo(f"corrupt: {problem.filename}: {problem.reason}", err=True)

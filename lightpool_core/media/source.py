@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -79,6 +80,13 @@ def kind_of(path: PurePosixPath | Path) -> Kind | None:
     if extension in IMAGE_EXTENSIONS:
         return "image"
     return "video" if extension in VIDEO_EXTENSIONS else None
+
+
+def video_of(name: str) -> str | None:
+    """The video that a sample called `name` is a frame of, if that is the name of a frame."""
+    match = re.fullmatch(r"(.*[^/])-\d+-(\w+)\.png", name)
+    video = PurePosixPath(f"{match[1]}.{match[2]}") if match else None
+    return str(video) if video and kind_of(video) == "video" else None
 
 
 def frame_name(name: str, index: int, n_frames: int) -> str:

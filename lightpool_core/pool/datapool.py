@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,13 +14,14 @@ import numpy as np
 import pyarrow as pa
 
 from lightpool_core.arrays import Embeddings, Labels
-from lightpool_core.errors import PoolNotFound, VersionNotFound
+from lightpool_core.errors import PoolLocked, PoolNotFound, VersionNotFound
 from lightpool_core.pool import latest
 from lightpool_core.pool.history import History, Version, now, schema
+from lightpool_core.pool.index import Index, cached_index
 from lightpool_core.pool.ledger import Ledger
 from lightpool_core.pool.lock import writing
 from lightpool_core.pool.repair import repair
-from lightpool_core.selection.hnsw import cached_index
+from lightpool_core.pool.why import Decision, why
 from lightpool_core.selection.neighbours import ArrayView
 from lightpool_core.settings import SETTINGS_NAME, Settings
 
@@ -26,8 +29,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CHECKPOINT_NAME = "checkpoint_latest.ckpt"
-_WORTH_AN_INDEX = 2048
-"""Rows; below, exact products are faster than loading an index."""
+_WORTH_AN_INDEX = 16_384
+"""Rows; below, products with all of them are faster than loading an index."""
 
 
 @dataclass(frozen=True)
@@ -134,11 +137,32 @@ class Datapool:
         left = [row["filename"] for row in theirs if (row["filename"], row["digest"]) not in ours]
         return joined, left
 
-    def view(self) -> ArrayView:
-        """What a sampler needs to keep a distance from this pool."""
-        rows = self.embeddings
-        large = len(rows) >= _WORTH_AN_INDEX
-        return ArrayView(rows, cached_index(rows, self.path / "index") if large else None)
+    def why(self, filename: str) -> Decision:
+        """Why the file or frame `filename` is among the samples, or why not.
+
+        Raises SourceNotFound for a name that no run up to this version has met.
+        """
+        return why(self, filename)
+
+    def view(self, *, device: str = "auto", locked: bool = False) -> ArrayView:
+        """What a sampler needs to keep a distance from this pool.
+
+        A large pool is compared with through its cache in `index/`, made or caught up first where this process
+        may write to the pool; `locked` says that it holds the pool's lock already.
+        """
+        if len(self) >= _WORTH_AN_INDEX:
+            with suppress(PoolLocked, OSError), nullcontext() if locked else writing(self.path):
+                index = self._index()
+                return ArrayView(index.rows, index.graph, index.cells, device)
+        return ArrayView(self.embeddings, device=device)
+
+    def _index(self) -> Index:
+        number = self.version.number
+
+        def read(start: int) -> Iterator[Embeddings]:
+            return self._history.embeddings_from(number, start)
+
+        return cached_index(self.path / "index", self.dim, self._history.pieces(number), read)
 
     def history(self) -> list[Version]:
         """All versions that can be restored, oldest first."""

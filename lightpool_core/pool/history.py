@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -11,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lightpool_core.arrays import Embeddings
-from lightpool_core.errors import VersionNotFound
+from lightpool_core.arrays import Embeddings, Rows
+from lightpool_core.errors import CorruptPool, VersionNotFound
 from lightpool_core.pool.table import Commit, Table
 
 _TABLE = "history"
@@ -114,9 +115,41 @@ class History:
         """(M, D) embeddings of version `number`, which has `n_samples`, in the order of positions."""
         rows = np.empty((n_samples, self.dim), dtype=np.float32)
         for batch in self._table.batches(["position", "embedding"], self._delta_version(number)):
-            values = pc.list_flatten(batch["embedding"]).to_numpy()
-            rows[batch["position"].to_numpy()] = values.reshape(-1, self.dim)
+            positions, vectors = self._vectors(batch)
+            rows[positions] = vectors
         return rows
+
+    def pieces(self, number: int) -> list[tuple[str, int]]:
+        """The files that hold version `number`, in the order of positions: names that never come again, and rows."""
+        files = self._table.files(self._delta_version(number))
+        if not files.num_rows:
+            return []
+        files = files.select(["path", "num_records", "min.position"]).sort_by("min.position")
+        return list(zip(files["path"].to_pylist(), files["num_records"].to_pylist(), strict=True))
+
+    def embeddings_from(self, number: int, start: int) -> Iterator[Embeddings]:
+        """The embeddings of version `number` from position `start` on, where a piece begins, block by block."""
+        version, first = self._delta_version(number), 0
+        for _, count in self.pieces(number):
+            if first >= start:
+                where = (pc.field("position") >= first) & (pc.field("position") < first + count)
+                yield from self._in_order(self._table.batches(["position", "embedding"], version, where), first)
+            first += count
+
+    def _in_order(self, batches: Iterator[pa.RecordBatch], position: int) -> Iterator[Embeddings]:
+        """The embeddings in `batches`, the rows of one piece, which were written in the order of positions."""
+        for batch in batches:
+            positions, vectors = self._vectors(batch)
+            if not np.array_equal(positions, np.arange(position, position + len(positions))):
+                raise CorruptPool(
+                    f"{self.pool / _TABLE} lacks the sample at position {position}; restore it from a backup"
+                )
+            yield vectors
+            position += len(positions)
+
+    def _vectors(self, batch: pa.RecordBatch) -> tuple[Rows, Embeddings]:
+        values = pc.list_flatten(batch["embedding"]).to_numpy()
+        return batch["position"].to_numpy(), values.reshape(-1, self.dim)
 
     def _delta_version(self, number: int) -> int:
         commits = self._commits()

@@ -101,6 +101,11 @@ class Ledger:
             for digest, rows in by_digest.items()
         }
 
+    def about(self, source: str, number: int) -> pa.Table:
+        """All that was known of raw files called `source` at version `number` of the pool."""
+        upto = [commit for commit in self._table.commits() if commit.note["number"] <= number]
+        return self._table.read(SCHEMA.names, upto[-1].delta_version, pc.field("source") == source)
+
     def __len__(self) -> int:
         return len(self._table)
 

@@ -1,17 +1,23 @@
-"""`runs/`: one folder per run with its report, its lists of filenames, and what an interrupted commit still owes."""
+"""`runs/`: one folder per run with its report, its decisions, and what an interrupted commit still owes."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from pyarrow import parquet
 
+from lightpool_core.errors import CorruptPool
 from lightpool_core.pool.history import now
+from lightpool_core.replacing import replacing
 
+_REPORT = "report.json"
+_DECISIONS = "decisions.parquet"
 _PENDING = "pending.parquet"
 
 
@@ -26,6 +32,21 @@ class Run:
         """What versions and the ledger call it."""
         return self.folder.name
 
+    @property
+    def is_settled(self) -> bool:
+        """False while its commit is under way, or was cut off."""
+        return not (self.folder / _PENDING).exists()
+
+    @property
+    def explained(self) -> bool:
+        """True if its decisions are still there."""
+        return (self.folder / _DECISIONS).exists()
+
+    @classmethod
+    def of(cls, pool: Path, name: str) -> Run:
+        """The run called `name`, whose folder may be gone."""
+        return cls(pool / "runs" / name)
+
     @classmethod
     def begin(cls, pool: Path) -> Run:
         """A new, empty folder, named after the time."""
@@ -37,12 +58,38 @@ class Run:
 
     def write(self, report_json: str, filenames: Mapping[str, Sequence[str]]) -> None:
         """`report.json`, and `filenames/KIND_filenames.txt` for each kind in `filenames`."""
-        (self.folder / "report.json").write_text(report_json + "\n", encoding="utf-8")
+        with replacing(self.folder / _REPORT) as new:
+            new.write_text(report_json + "\n", encoding="utf-8")
         lists = self.folder / "filenames"
         lists.mkdir(exist_ok=True)
         for kind, names in filenames.items():
             lines = "".join(f"{name}\n" for name in names)
             (lists / f"{kind}_filenames.txt").write_text(lines, encoding="utf-8")
+
+    def explain(self, decisions: pa.Table) -> None:
+        """`decisions.parquet`: why each candidate was chosen or not."""
+        with replacing(self.folder / _DECISIONS) as new:
+            parquet.write_table(decisions, new)
+
+    def report(self) -> dict[str, Any] | None:
+        """`report.json`, None where it is missing or damaged."""
+        try:
+            report: dict[str, Any] = json.loads((self.folder / _REPORT).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return report
+
+    def decision(self, filename: str) -> dict[str, Any] | None:
+        """The row of `decisions.parquet` on a candidate, None where there is none. Raises CorruptPool."""
+        path = self.folder / _DECISIONS
+        if not path.exists():
+            return None
+        try:
+            rows = parquet.read_table(path, filters=[("filename", "=", filename)], partitioning=None).to_pylist()
+        except (OSError, pa.ArrowException) as error:
+            reason = " ".join(str(error).split())
+            raise CorruptPool(f"{path} cannot be read ({reason}); delete it to do without its reasons") from error
+        return rows[0] if rows else None
 
     def owe(self, rows: pa.Table) -> None:
         """Note the rows that the ledger is to get once the samples are committed."""
@@ -59,6 +106,18 @@ class Run:
     def discard(self) -> None:
         """Take the folder away: nothing of the run was committed."""
         shutil.rmtree(self.folder)
+
+
+def age(run: str) -> tuple[str, int]:
+    """Sorts the names of runs by their time, oldest first."""
+    stamp, _, n = run.partition("-")
+    return stamp, int(n) if n.isdecimal() else 1
+
+
+def newest_first(pool: Path) -> list[Run]:
+    """All runs whose folders are there."""
+    folders = [folder for folder in (pool / "runs").glob("*") if folder.is_dir()]
+    return [Run(folder) for folder in sorted(folders, key=lambda folder: age(folder.name), reverse=True)]
 
 
 def unsettled(pool: Path) -> list[Run]:

@@ -15,6 +15,8 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
+from pyarrow.dataset import Dataset
+from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from lightpool_core.errors import CorruptPool
 
@@ -65,16 +67,23 @@ class Table:
     def read(self, columns: list[str], delta_version: int | None = None, where: Any = None) -> pa.Table:
         """`columns` of the rows at one commit (the newest) that fulfil `where`, in no particular order."""
         with self._readable():
-            return self._open(delta_version).to_pyarrow_dataset().to_table(columns=columns, filter=where)
+            return self._dataset(delta_version).to_table(columns=columns, filter=where)
 
-    def batches(self, columns: list[str], delta_version: int | None = None) -> Iterator[pa.RecordBatch]:
+    def batches(
+        self, columns: list[str], delta_version: int | None = None, where: Any = None
+    ) -> Iterator[pa.RecordBatch]:
         """The same, some thousand rows at a time."""
         with self._readable():
-            yield from self._open(delta_version).to_pyarrow_dataset().to_batches(columns=columns)
+            yield from self._dataset(delta_version).to_batches(columns=columns, filter=where)
+
+    def files(self, delta_version: int | None = None) -> pa.Table:
+        """The immutable files that hold the rows at one commit (the newest): `path`, `num_records`, `min.position` …"""
+        with self._readable():
+            return pa.table(self._open(delta_version).get_add_actions(flatten=True))
 
     def __len__(self) -> int:
         with self._readable():
-            return int(self._open().to_pyarrow_dataset().count_rows())
+            return int(self._dataset().count_rows())
 
     def restore(self, delta_version: int, note: Note) -> None:
         """A new commit with exactly the rows of an old one."""
@@ -90,6 +99,11 @@ class Table:
         table.create_checkpoint()
         table.cleanup_metadata()
         self._open().alter.set_table_properties(_KEEP_FOR_EVER, commit_properties=_noted(note))
+
+    def _dataset(self, delta_version: int | None = None) -> Dataset:
+        # Delta's own file system is Python code; Arrow's threads may still want to run it when Python ends, and abort.
+        files = SubTreeFileSystem(str(self.path), LocalFileSystem())
+        return self._open(delta_version).to_pyarrow_dataset(filesystem=files)
 
     def _open(self, delta_version: int | None = None) -> DeltaTable:
         with self._readable():

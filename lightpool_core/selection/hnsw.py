@@ -1,109 +1,86 @@
-"""An hnswlib index over the pool: fast, approximate, and never the judge.
+"""An hnswlib graph over the prefixes of many rows: it proposes near rows, fast, and is never the judge.
 
-On disk it is a cache of two files, `rows.hnsw` and `rows.json`; the header says what the index covers,
-because hnswlib checks nothing when it loads. Whatever does not fit is built anew.
+It misses neighbours, after many duplicates badly, and a grown graph differs from a rebuilt one; whatever it
+proposes is a row with a true distance all the same.
 Malkov & Yashunin, Efficient and robust approximate nearest neighbor search using HNSW graphs, 2018.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lightpool_core.arrays import Embeddings, Rows
-from lightpool_core.replacing import replacing
+from lightpool_core.selection.cells import Cells
 
 if TYPE_CHECKING:
     import hnswlib
 
-_FORMAT = 1
-_LINKS = 16
-_EF = 64
-"""Candidates kept while building and searching."""
+_COORDINATES = 64
+"""Of a prefix, the first: enough to propose by."""
+_LINKS = 12
+_EF_BUILDING = 48
+_EF = 24
+"""Candidates kept while searching."""
+_PROPOSED = 2
 
 
 @dataclass(frozen=True)
 class NeighbourIndex:
-    """Approximate nearest neighbours among rows that are numbered from 0."""
+    """Approximate nearest neighbours among the rows of some cells, by their prefixes."""
 
     graph: hnswlib.Index
 
-    def neighbours(self, queries: Embeddings) -> Rows:
-        """(Q,) for each query a row that is probably its nearest."""
-        found, _ = self.graph.knn_query(queries, k=1)
-        return np.asarray(found[:, 0], dtype=np.int64)
+    @classmethod
+    def over(cls, cells: Cells) -> NeighbourIndex:
+        """An index of all rows of `cells`."""
+        graph = _graph(cells)
+        graph.init_index(max_elements=len(cells), M=_LINKS, ef_construction=_EF_BUILDING, random_seed=0)
+        return cls(graph).caught_up(cells)
+
+    @classmethod
+    def load(cls, path: Path, cells: Cells, count: int) -> NeighbourIndex:
+        """What `save` wrote to `path` when it held the first `count` rows of `cells`. Raises ValueError, RuntimeError.
+
+        hnswlib checks neither space nor dimension: the caller knows that the file belongs to these cells.
+        """
+        graph = _graph(cells)
+        graph.load_index(str(path), max_elements=len(cells))
+        if graph.get_current_count() != count:
+            raise ValueError(f"{path} holds {graph.get_current_count()} rows, not {count}")
+        graph.set_ef(_EF)  # not part of what hnswlib saves
+        return cls(graph)
+
+    def __len__(self) -> int:
+        return int(self.graph.get_current_count())
+
+    def caught_up(self, cells: Cells) -> NeighbourIndex:
+        """This index with the rows that `cells` hold beyond its own."""
+        start = len(self)
+        if start < len(cells):
+            self.graph.resize_index(len(cells))
+            self.graph.add_items(_coordinates(cells.prefixes[start:]), cells.order[start:])
+        self.graph.set_ef(_EF)
+        return self
+
+    def save(self, path: Path) -> None:
+        """Write the graph to `path`."""
+        self.graph.save_index(str(path))
+
+    def neighbours(self, prefixes: Embeddings) -> Rows:
+        """(Q, 1 or 2) for each of `prefixes` (Q, S) rows that are probably among the nearest."""
+        found, _ = self.graph.knn_query(_coordinates(prefixes), k=min(_PROPOSED, len(self)))
+        return np.asarray(found, dtype=np.int64)
 
 
-def cached_index(rows: Embeddings, folder: Path) -> NeighbourIndex:
-    """The index over all of `rows` (M, D), M > 0: loaded from `folder`, caught up with new rows, saved again.
-
-    A pool only ever grows or goes back, so a cached index that covers a true prefix of the rows is extended;
-    a missing, damaged or foreign one is replaced.
-    """
-    rows = np.ascontiguousarray(rows)
-    graph = _load(rows, folder)
-    if graph is None:
-        graph = _index(rows.shape[1])
-        graph.init_index(max_elements=len(rows), M=_LINKS, ef_construction=_EF, random_seed=0)
-    covered = graph.get_current_count()
-    if covered < len(rows):
-        graph.resize_index(len(rows))
-        graph.add_items(rows[covered:])
-        with suppress(OSError, RuntimeError):  # a cache that cannot be written is built again next time
-            _save(graph, rows, folder)
-    graph.set_ef(_EF)  # not part of what hnswlib saves
-    return NeighbourIndex(graph)
-
-
-def _index(dim: int) -> hnswlib.Index:
+def _graph(cells: Cells) -> hnswlib.Index:
     import hnswlib
 
-    return hnswlib.Index(space="l2", dim=dim)
+    return hnswlib.Index(space="l2", dim=min(_COORDINATES, cells.prefixes.shape[1]))
 
 
-def _load(rows: Embeddings, folder: Path) -> hnswlib.Index | None:
-    try:
-        header = json.loads((folder / "rows.json").read_text())
-        count = header["count"]
-        if not 0 < count <= len(rows) or header != _header(rows[:count], _file_digest(folder / "rows.hnsw")):
-            return None
-        graph = _index(rows.shape[1])
-        graph.load_index(str(folder / "rows.hnsw"), max_elements=len(rows))
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError):
-        return None
-    return graph if graph.get_current_count() == count else None
-
-
-def _save(graph: hnswlib.Index, rows: Embeddings, folder: Path) -> None:
-    folder.mkdir(exist_ok=True)
-    with replacing(folder / "rows.hnsw") as new:
-        graph.save_index(str(new))
-        header = _header(rows, _file_digest(new))
-    # Cut between the two, the old header contradicts the new file's digest: the next run builds anew.
-    with replacing(folder / "rows.json") as new:
-        new.write_text(json.dumps(header))
-
-
-def _header(rows: Embeddings, file_digest: str) -> dict[str, Any]:
-    return {
-        "format": _FORMAT,
-        "space": "l2",
-        "dim": int(rows.shape[1]),
-        "count": len(rows),
-        "rows": hashlib.blake2b(rows.data, digest_size=16).hexdigest(),
-        "file": file_digest,
-    }
-
-
-def _file_digest(file: Path) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+def _coordinates(prefixes: Embeddings) -> Embeddings:
+    return np.ascontiguousarray(prefixes[:, :_COORDINATES])

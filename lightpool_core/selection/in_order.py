@@ -5,24 +5,28 @@ from __future__ import annotations
 import numpy as np
 
 from lightpool_core.arrays import Embeddings, Rows
-from lightpool_core.selection.neighbours import nearest, squared_distances
+from lightpool_core.selection.exact import squared_distances
+from lightpool_core.selection.products import Products
 from lightpool_core.selection.sampler import PoolView, Selection
+from lightpool_core.selection.search import nearest_of_all
 from lightpool_core.selection.stop import Stop
 
 _BLOCK = 512
 
 
-def in_order(embeddings: Embeddings, order: Rows, pool: PoolView, stop: Stop) -> Selection:
+def in_order(embeddings: Embeddings, order: Rows, pool: PoolView, stop: Stop, *, device: str = "auto") -> Selection:
     """Walk through `embeddings` (N, D) in `order` (N,) and keep what the conditions of `stop` allow."""
     wanted = stop.count(len(embeddings))
     closest = -1.0 if stop.min_distance is None else stop.min_distance
+    products = Products(device)
     picks: list[int] = []
     distances: list[float] = []
     for start in range(0, len(order), _BLOCK):
         block = order[start : start + _BLOCK]
         rows = embeddings[block]
-        kept, _ = nearest(rows, [embeddings[picks]] if picks else [])
-        in_pool, _ = pool.nearest(rows)
+        squares, _ = nearest_of_all(rows, embeddings[picks], products, np.full(len(rows), np.inf))
+        kept = np.sqrt(squares)
+        in_pool, _ = pool.nearest(rows, within=kept)
         distance = np.minimum(kept, in_pool)
         within = np.sqrt(squared_distances(rows, rows))
         for i, row in enumerate(block):

@@ -1,66 +1,38 @@
-"""Exact Euclidean distances between unit vectors.
+"""Exact nearest neighbours among unit rows, few or many.
 
-Decisions rest on products in float64: d² = |a|² + |b|² - 2ab is then right to about 1e-13, so a distance
-of 1e-5 or more compares correctly with any min_distance. Q: queries. M: rows. D: dimension.
+Q: queries. M: rows. D: dimension.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
-from lightpool_core.arrays import Embeddings, ExactDistances, Mask, Rows, Vectors
+from lightpool_core.arrays import Embeddings, ExactDistances, Reach, Rows
+from lightpool_core.selection.cells import Cells
+from lightpool_core.selection.exact import in_blocks, nearest_of_pairs
 from lightpool_core.selection.hnsw import NeighbourIndex
+from lightpool_core.selection.products import Products
+from lightpool_core.selection.search import near_in_cells, nearest_in_cells, nearest_of_all
 
-Float = TypeVar("Float", bound=np.floating[Any])
-
-_BLOCK = 4096
-
-
-def squared_distances(a: Vectors, b: Vectors) -> ExactDistances:
-    """(Q, M) squared distances between the rows of `a` (Q, D) and of `b` (M, D), never below 0."""
-    wide_a, wide_b = a.astype(np.float64), b.astype(np.float64)
-    squares = (wide_a**2).sum(axis=1)[:, None] + (wide_b**2).sum(axis=1)[None, :]
-    return np.asarray(np.maximum(squares - 2.0 * (wide_a @ wide_b.T), 0.0))
-
-
-def nearest(queries: Vectors, blocks: Iterable[Vectors]) -> tuple[ExactDistances, Rows]:
-    """For each query the distance (Q,) to the nearest of all rows in `blocks`, and that row's number (Q,).
-
-    Infinite and -1 where there is no row.
-    """
-    best = np.full(len(queries), np.inf)
-    rows = np.full(len(queries), -1, dtype=np.int64)
-    start = 0
-    for block in blocks:
-        for at in range(0, len(queries), _BLOCK):
-            part = slice(at, at + _BLOCK)
-            squares = squared_distances(queries[part], block)
-            column = squares.argmin(axis=1)
-            value = squares[np.arange(len(column)), column]
-            closer = value < best[part]
-            best[part][closer] = value[closer]
-            rows[part][closer] = start + column[closer]
-        start += len(block)
-    return np.sqrt(best), rows
-
-
-def in_blocks(rows: npt.NDArray[Float], size: int = _BLOCK) -> Iterator[npt.NDArray[Float]]:
-    """`rows` (M, D) as consecutive views of at most `size` rows."""
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]
+_WORTH_CELLS = 16_384
+"""Rows from which on sorting them pays."""
+_FAR = 5.0
+"""Above every squared distance of unit vectors."""
 
 
 @dataclass(frozen=True)
 class ArrayView:
-    """A PoolView over rows in memory (or in a memory map), with an optional index that speeds up rejections."""
+    """A PoolView over rows in memory or in a memory map; what makes it fast can be given, or is made when needed."""
 
     rows: Embeddings
     index: NeighbourIndex | None = None
+    """Proposes neighbours by their prefixes in `cells`."""
+    given_cells: Cells | None = None
+    device: str = "auto"
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -69,17 +41,48 @@ class ArrayView:
     def dim(self) -> int:
         return int(self.rows.shape[1])
 
-    def nearest(self, queries: Embeddings) -> tuple[ExactDistances, Rows]:
-        """See PoolView."""
-        return nearest(queries, self.blocks())
+    @cached_property
+    def cells(self) -> Cells | None:
+        """The rows, sorted; None where they are few, or where the device multiplies all of them sooner."""
+        if self.given_cells is not None or len(self) < _WORTH_CELLS or self._products.device.type != "cpu":
+            return self.given_cells
+        return Cells.over(self.rows)
 
-    def proven_closer(self, queries: Embeddings, distance: float) -> Mask:
-        """See PoolView: what the index finds is a witness only after its distance was computed exactly."""
-        if self.index is None or not len(queries):
-            return np.zeros(len(queries), dtype=bool)
-        witnesses = self.rows[self.index.neighbours(queries)].astype(np.float64)
-        squares = ((queries.astype(np.float64) - witnesses) ** 2).sum(axis=1)
-        return np.asarray(squares < distance**2)
+    @cached_property
+    def _products(self) -> Products:
+        return Products(self.device)
+
+    def near(self, queries: Embeddings) -> tuple[ExactDistances, Rows]:
+        """See PoolView."""
+        if self.cells is None or not len(queries):
+            return self.nearest(queries)
+        if self.index is None:
+            squares, rows = near_in_cells(queries, self.rows, self.cells)
+            return np.sqrt(squares), rows
+        proposed = self.index.neighbours(self.cells.prefixes_of(queries))
+        which = np.repeat(np.arange(len(queries)), proposed.shape[1])
+        _, squares, rows = nearest_of_pairs(queries, self.rows, which, proposed.ravel())
+        return np.sqrt(squares), rows
+
+    def nearest(self, queries: Embeddings, within: Reach | None = None) -> tuple[ExactDistances, Rows]:
+        """See PoolView; of equally near rows the lowest."""
+        if within is None and self.cells is not None:
+            within = self.near(queries)[0] if len(queries) else 0.0
+            return self._up_to(queries, within)
+        reach = np.broadcast_to(np.inf if within is None else within, len(queries))
+        distances, rows = self._up_to(queries, reach)
+        beyond = distances >= reach
+        distances[beyond], rows[beyond] = np.inf, -1
+        return distances, rows
+
+    def _up_to(self, queries: Embeddings, reach: Reach) -> tuple[ExactDistances, Rows]:
+        # The square of a distance may be rounded to below a square whose root is that distance.
+        bounds = np.minimum(np.broadcast_to(reach, len(queries)) ** 2 * (1 + 1e-15), _FAR)
+        if self.cells is None:
+            squares, rows = nearest_of_all(queries, self.rows, self._products, bounds)
+        else:
+            squares, rows = nearest_in_cells(queries, self.rows, self.cells, self._products, bounds)
+        return np.sqrt(squares), rows
 
     def blocks(self) -> Iterator[Embeddings]:
         """See PoolView."""

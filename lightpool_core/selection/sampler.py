@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from lightpool_core.arrays import Distances, Embeddings, ExactDistances, Mask, Rows
+from lightpool_core.arrays import Distances, Embeddings, ExactDistances, Reach, Rows
 from lightpool_core.candidates import Candidates
 from lightpool_core.errors import ContractViolation
 from lightpool_core.selection.stop import Stop
@@ -40,13 +40,17 @@ class PoolView(Protocol):
     @property
     def dim(self) -> int: ...
 
-    def nearest(self, queries: Embeddings) -> tuple[ExactDistances, Rows]:
-        """Exact distance (Q,) to the nearest row, and which (Q,); infinite and -1 where the pool is empty."""
+    def near(self, queries: Embeddings) -> tuple[ExactDistances, Rows]:
+        """Exact distance (Q,) to a row that is probably the nearest, and which (Q,); fast, however large the pool.
 
-    def proven_closer(self, queries: Embeddings, distance: float) -> Mask:
-        """(Q,) True where some row is certainly closer than `distance`; False proves nothing.
+        Infinite and -1 where the pool is empty. A distance below min_distance proves a rejection.
+        """
 
-        Cheaper than `nearest` in a large pool: what it rejects need not be looked at again.
+    def nearest(self, queries: Embeddings, within: Reach | None = None) -> tuple[ExactDistances, Rows]:
+        """Exact distance (Q,) to the nearest row, and which (Q,); infinite and -1 where there is none.
+
+        `within`, one distance for all or one for each (Q,), looks only for rows closer than that: the smaller,
+        the faster.
         """
 
     def blocks(self) -> Iterator[Embeddings]:
@@ -58,7 +62,10 @@ class Sampler(Protocol):
     """Chooses among candidates. A frozen dataclass: its fields are its options, its docstring its description."""
 
     def select(self, candidates: Candidates, pool: PoolView, stop: Stop, rng: np.random.Generator) -> Selection:
-        """Choose from `candidates` what joins `pool`. The same arguments give the same answer."""
+        """Choose from `candidates` what joins `pool`. The same arguments give the same answer.
+
+        A fifth parameter `progress` is handed the run's Progress, to announce a stage "selecting" and advance it.
+        """
 
 
 def checked(selection: Selection, n_candidates: int, stop: Stop, name: str) -> Selection:

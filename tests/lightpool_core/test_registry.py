@@ -109,7 +109,14 @@ def test_a_bad_option_is_named(options: dict[str, Any], said: str, file: Path) -
 
 def test_an_option_for_a_plugin_without_any_is_named() -> None:
     with pytest.raises(SettingsError, match="it has none"):
-        make("sampler", PluginChoice("diversity", {"k": 1}))
+        make("embedder", PluginChoice("gist", {"k": 1}))
+
+
+def test_the_device_of_a_run_is_set_where_a_plugin_has_such_an_option_and_the_choice_leaves_it_open() -> None:
+    assert make("sampler", PluginChoice("diversity"), device="cpu").device == "cpu"
+    assert make("sampler", PluginChoice("diversity", {"device": "mps"}), device="cpu").device == "mps"
+    assert make("sampler", PluginChoice("diversity")).device == "auto"
+    make("embedder", PluginChoice("gist"), device="cpu")
 
 
 def test_a_class_that_is_no_dataclass_breaks_the_contract(file: Path) -> None:

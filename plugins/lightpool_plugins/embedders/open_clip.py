@@ -22,6 +22,7 @@ import numpy as np
 from PIL import Image
 
 from lightpool_core.arrays import Array, Embeddings, Pixels
+from lightpool_core.device import has_fast_bfloat16, torch_device
 from lightpool_core.errors import PluginUnavailable, SettingsError
 from lightpool_plugins.embedders.open_clip_model import (
     Recipe,
@@ -137,12 +138,11 @@ class OpenClip:
 
     @cached_property
     def _loaded(self) -> _Tower:
-        import torch
 
         module = self._build()
         fingerprint = _fingerprint(self._recipe, _state(module))
         try:
-            device = _best_device() if self.device == "auto" else torch.device(self.device)
+            device = torch_device(self.device)
             dtype = _dtype(self.precision, device)
             return _Tower(module.to(device, dtype), device, dtype, fingerprint)
         except (RuntimeError, AssertionError, NotImplementedError) as error:
@@ -181,23 +181,10 @@ def _fingerprint(recipe: Recipe, state: Mapping[str, torch.Tensor]) -> str:
     return f"open-clip-{digest.hexdigest()}"
 
 
-def _best_device() -> torch.device:
-    import torch
-
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
 def _dtype(precision: Precision, device: torch.device) -> torch.dtype:
     """Where the hardware computes in bfloat16, twice to five times as fast as float32; else float32."""
     import torch
 
     if precision != "auto":
         return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-    if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")  # not in every release of torch
-        native = device.type == "cpu" and any(getattr(torch.cpu, check, bool)() for check in checks)
-    return torch.bfloat16 if native else torch.float32
+    return torch.bfloat16 if has_fast_bfloat16(device) else torch.float32

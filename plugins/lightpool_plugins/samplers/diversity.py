@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from lightpool_core.candidates import Candidates
+from lightpool_core.progress import SILENT, Progress
 from lightpool_core.selection.farthest_first import farthest_first
 from lightpool_core.selection.sampler import PoolView, Selection
 from lightpool_core.selection.stop import Stop
@@ -16,6 +17,15 @@ from lightpool_core.selection.stop import Stop
 class Diversity:
     """Farthest-first traversal: what differs most from the pool and from all earlier picks comes first."""
 
-    def select(self, candidates: Candidates, pool: PoolView, stop: Stop, rng: np.random.Generator) -> Selection:
+    device: str = field(default="auto", metadata={"runtime": True})
+
+    def select(
+        self,
+        candidates: Candidates,
+        pool: PoolView,
+        stop: Stop,
+        rng: np.random.Generator,
+        progress: Progress = SILENT,
+    ) -> Selection:
         """See Sampler; deterministic, `rng` is not used."""
-        return farthest_first(candidates.embeddings, pool, stop)
+        return farthest_first(candidates.embeddings, pool, stop, device=self.device, progress=progress)

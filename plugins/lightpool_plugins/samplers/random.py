@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from lightpool_core.selection.stop import Stop
 class Random:
     """A random order drawn from the pool's seed: the baseline that every other sampler has to beat."""
 
+    device: str = field(default="auto", metadata={"runtime": True})
+
     def select(self, candidates: Candidates, pool: PoolView, stop: Stop, rng: np.random.Generator) -> Selection:
         """See Sampler."""
-        return in_order(candidates.embeddings, rng.permutation(len(candidates)), pool, stop)
+        return in_order(candidates.embeddings, rng.permutation(len(candidates)), pool, stop, device=self.device)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lightpool_core.media.source import Source, frame_name, kind_of
+from lightpool_core.media.source import Source, frame_name, kind_of, video_of
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,14 @@ from lightpool_core.media.source import Source, frame_name, kind_of
 )
 def test_frames_are_called_as_lightly_calls_them(name: str, index: int, n_frames: int, expected: str) -> None:
     assert frame_name(name, index, n_frames) == expected
+    assert video_of(expected) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["v.mp4", "v-1.png", "v-mp4.png", "v-1-jpg.png", "v-1-mp4.jpg", "-1-mp4.png", "", "a/"]
+)
+def test_what_is_not_called_like_a_frame_is_of_no_video(name: str) -> None:
+    assert video_of(name) is None
 
 
 def test_names_of_one_video_sort_in_the_order_of_its_frames() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from lightpool_core.arrays import Embeddings
 from lightpool_core.errors import CorruptPool, PoolNotFound, VersionNotFound
+from lightpool_core.pool import datapool as module
 from lightpool_core.pool.datapool import Datapool
 from lightpool_core.pool.history import now, schema
 from lightpool_core.pool.ledger import SCHEMA
@@ -176,11 +177,14 @@ def test_a_pool_that_wants_no_csv_has_none(pool: Datapool) -> None:
     assert not (pool.path / "datapool_latest.csv").exists()
 
 
-def test_a_large_pool_is_viewed_through_an_index(pool: Datapool) -> None:
+def test_a_large_pool_is_viewed_through_an_index(pool: Datapool, monkeypatch: pytest.MonkeyPatch) -> None:
     assert pool.view().index is None
+    monkeypatch.setattr(module, "_WORTH_AN_INDEX", 2000)
     large = grown(pool, 2100)
-    assert large.view().index is not None
-    assert (pool.path / "index" / "rows.json").exists()
+    view = large.view()
+    assert view.index is not None
+    np.testing.assert_array_equal(view.rows, large.embeddings)
+    assert (pool.path / "index" / "index.json").exists()
 
 
 def test_what_is_no_pool_is_named(tmp_path: Path) -> None:

@@ -73,3 +73,16 @@ def test_a_pruned_ledger_forgets_no_file(ledger: Ledger) -> None:
     ledger.prune()
     assert ledger.unseen([A, B]) == []
     assert ledger.newest()["number"] == 2
+
+
+def test_a_source_is_told_of_as_it_was_known_at_a_version(ledger: Ledger) -> None:
+    record(ledger, Outcome(A, "x", "corrupt", "empty"), number=1)
+    record(ledger, Outcome(dataclasses.replace(A, size=11), "z", "processed", "", 1), number=2)
+    record(ledger, Outcome(B, "y", "processed", "", 9), number=2)
+    assert ledger.about("a.jpg", 0).num_rows == 0
+    assert ledger.about("a.jpg", 1)["reason"].to_pylist() == ["empty"]
+    assert sorted(ledger.about("a.jpg", 2)["status"].to_pylist()) == ["corrupt", "processed"]
+    assert ledger.about("b.mp4", 2)["samples"].to_pylist() == [9]
+    assert ledger.about("b.mp4", 7)["samples"].to_pylist() == [9]
+    ledger.restore(1, {"number": 3})
+    assert ledger.about("b.mp4", 3).num_rows == 0

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from pyarrow.fs import PyFileSystem
 
 from lightpool_core.errors import CorruptPool
 from lightpool_core.pool.table import Table
@@ -31,6 +32,11 @@ def table(tmp_path: Path) -> Table:
 def test_every_commit_carries_its_note(table: Table) -> None:
     assert [commit.note["number"] for commit in table.commits()] == [0, 1, 2]
     assert table.commits()[-1].note["why"] == 'quo"ted ☃'
+
+
+def test_it_is_read_without_python_in_the_threads_of_arrow(table: Table) -> None:
+    # Such threads may outlive the interpreter, and abort the process after its work is done.
+    assert not isinstance(table._dataset().filesystem, PyFileSystem)
 
 
 def test_every_commit_can_be_read(table: Table) -> None:

@@ -1,0 +1,50 @@
+"""Where the arithmetic is done: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lightpool_core.errors import SettingsError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def torch_device(name: str = "auto") -> torch.device:
+    """The device of that name, tried out; of `auto`, the first there is of cuda, mps and cpu.
+
+    Raises SettingsError where this machine, or this build of torch, has no such device.
+    """
+    import torch
+
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise SettingsError(f"device {name!r} cannot be used ({reason}); give auto, cpu, cuda or mps") from error
+    return device
+
+
+def check_device(name: str) -> None:
+    """Raise SettingsError for a device that is not there; before hours of work rather than after."""
+    if name != "auto":
+        torch_device(name)
+
+
+def has_fast_bfloat16(device: torch.device, *, products_only: bool = False) -> bool:
+    """True where the hardware itself computes in bfloat16.
+
+    `products_only` asks for hardware that multiplies matrices many times faster in it than in float32.
+    """
+    import torch
+
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    checks = ("_is_amx_tile_supported",) if products_only else ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    # not in every release of torch
+    return device.type == "cpu" and any(getattr(torch.cpu, check, bool)() for check in checks)

@@ -1,0 +1,171 @@
+"""`index/`: a cache that makes a large pool fast to compare with. Anything in it may be taken away.
+
+`index.json` says what the other files cover and what their bytes sum up to (CRC-32); they are `rows.f32`, the
+embeddings as they lie in memory, `cells-N.npz`, and `graph-N.hnsw`, the hnswlib index, N the number of rows.
+What is missing, stale or damaged is made again from `history/`; what only lacks the newest rows catches up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from lightpool_core.arrays import Embeddings
+from lightpool_core.replacing import replacing
+from lightpool_core.selection.cells import Cells
+from lightpool_core.selection.hnsw import NeighbourIndex
+
+_FORMAT = 1
+_HEADER = "index.json"
+_ROWS = "rows.f32"
+_CHUNK = 1 << 24
+
+Piece: TypeAlias = tuple[str, int]
+"""Name of an immutable file of `history/`, and how many rows it holds."""
+Reader: TypeAlias = Callable[[int], Iterator[Embeddings]]
+"""From which row on; what comes from there, block by block."""
+
+
+@dataclass(frozen=True)
+class Index:
+    """What `index/` holds: M rows in a memory map, their cells, and the graph."""
+
+    rows: Embeddings
+    cells: Cells
+    graph: NeighbourIndex
+
+
+@dataclass(frozen=True)
+class _Header:
+    format: int
+    dim: int
+    count: int
+    pieces: str
+    """Digest of the names of the files that the rows come from, in the order of their rows."""
+    hnswlib: str
+    rows: int
+    cells: int
+    graph: int
+
+
+def cached_index(folder: Path, dim: int, pieces: Sequence[Piece], read: Reader) -> Index:
+    """The index over all rows of `pieces`, M > 0 in all, from `folder`; made, or caught up, and saved as needed.
+
+    Only one process at a time may do so. Raises OSError where nothing can be written.
+    """
+    folder.mkdir(exist_ok=True)
+    header = _read_header(folder, dim, pieces)
+    header, held = _load(folder, header) if header else (None, None)
+    count = sum(n for _, n in pieces)
+    rows_sum = _caught_up_rows(folder, header, read)
+    rows = np.memmap(folder / _ROWS, np.float32, "r", shape=(count, dim))
+    if header and held and header.count == count:
+        return Index(rows, *held)
+    cells = held[0].extended(rows) if held else Cells.over(rows)
+    graph = held[1].caught_up(cells) if held else NeighbourIndex.over(cells)
+    _save(folder, cells, graph, dim=dim, pieces=_digest(pieces), rows=rows_sum)
+    return Index(rows, cells, graph)
+
+
+def _read_header(folder: Path, dim: int, pieces: Sequence[Piece]) -> _Header | None:
+    """What `index.json` says, if the rows that it covers are the first of `pieces`."""
+    try:
+        header = _Header(**json.loads((folder / _HEADER).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+    borders = {0: 0}
+    for number, (_, count) in enumerate(pieces, start=1):
+        borders[count + max(borders)] = number
+    known = borders.get(header.count, 0)
+    if not known or (header.format, header.dim, header.hnswlib) != (_FORMAT, dim, _hnswlib_version()):
+        return None
+    return header if header.pieces == _digest(pieces[:known]) else None
+
+
+def _caught_up_rows(folder: Path, header: _Header | None, read: Reader) -> int:
+    """Bring `rows.f32` to all rows; its sum."""
+    if header is None:
+        with replacing(folder / _ROWS) as new, new.open("wb") as stream:
+            return _written(stream.write, read(0), 0)
+    with (folder / _ROWS).open("r+b") as stream:
+        stream.truncate(header.count * header.dim * 4)  # a run that was cut off may have left more
+        stream.seek(0, 2)
+        return _written(stream.write, read(header.count), header.rows)
+
+
+def _written(write: Callable[[memoryview], object], blocks: Iterator[Embeddings], start: int) -> int:
+    for block in blocks:
+        content = np.ascontiguousarray(block).data.cast("B")
+        write(content)
+        start = zlib.crc32(content, start)
+    return start
+
+
+def _load(folder: Path, header: _Header) -> tuple[_Header | None, tuple[Cells, NeighbourIndex] | None]:
+    """The header if the rows are as they were written, and the rest if that is, too."""
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        rows = beside.submit(_sum, folder / _ROWS, header.count * header.dim * 4)
+        cells = _load_cells(folder, header)
+        return (header, cells) if rows.result() == header.rows else (None, None)
+
+
+def _load_cells(folder: Path, header: _Header) -> tuple[Cells, NeighbourIndex] | None:
+    cells_file, graph_file = _files(folder, header.count)
+    if (_sum(cells_file), _sum(graph_file)) != (header.cells, header.graph):
+        return None
+    try:
+        with np.load(cells_file, allow_pickle=False) as arrays:
+            cells = Cells(**{field.name: arrays[field.name] for field in fields(Cells)})
+        return cells, NeighbourIndex.load(graph_file, cells, header.count)
+    except (OSError, ValueError, KeyError, RuntimeError):
+        return None
+
+
+def _save(folder: Path, cells: Cells, graph: NeighbourIndex, *, dim: int, pieces: str, rows: int) -> None:
+    cells_file, graph_file = _files(folder, len(cells))
+    with replacing(cells_file) as new, new.open("wb") as stream:
+        np.savez(stream, **{field.name: getattr(cells, field.name) for field in fields(cells)})
+    with replacing(graph_file) as new:
+        graph.save(new)
+    header = _Header(_FORMAT, dim, len(cells), pieces, _hnswlib_version(), rows, _sum(cells_file), _sum(graph_file))
+    with replacing(folder / _HEADER) as new:
+        new.write_text(json.dumps(asdict(header)))
+    # Until here the old header had its old files.
+    for old in (*folder.glob("cells-*"), *folder.glob("graph-*")):
+        if old not in (cells_file, graph_file):
+            old.unlink(missing_ok=True)
+
+
+def _files(folder: Path, count: int) -> tuple[Path, Path]:
+    return folder / f"cells-{count}.npz", folder / f"graph-{count}.hnsw"
+
+
+def _sum(path: Path, size: int | None = None) -> int:
+    """CRC-32 of the first `size` bytes of a file, or of all; -1 where there are not so many."""
+    there = path.stat().st_size if path.is_file() else -1
+    size = there if size is None else size
+    if there < size or size <= 0:
+        return -1
+    content = np.memmap(path, np.uint8, "r", shape=(size,))
+    total = 0
+    for start in range(0, size, _CHUNK):
+        total = zlib.crc32(content[start : start + _CHUNK].data, total)
+    return total
+
+
+def _digest(pieces: Sequence[Piece]) -> str:
+    return hashlib.blake2b(json.dumps(pieces).encode(), digest_size=16).hexdigest()
+
+
+def _hnswlib_version() -> str:
+    from importlib.metadata import version
+
+    return version("hnswlib")
