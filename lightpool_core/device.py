@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     import torch
 
 
+_KINDS = ("cpu", "cuda", "mps")
+
+
 def torch_device(name: str = "auto") -> torch.device:
     """The device of that name, tried out; of `auto`, the first there is of cuda, mps and cpu.
 
@@ -21,12 +24,15 @@ def torch_device(name: str = "auto") -> torch.device:
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    if name.partition(":")[0] not in _KINDS:
+        raise SettingsError(f"there is no device {name!r}; give auto, cpu, cuda, cuda:N or mps")
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise SettingsError(f"device {name!r} cannot be used ({reason}); give auto, cpu, cuda or mps") from error
+        raise SettingsError(
+            f"device {name!r} is not on this machine, or not in this build of torch; give auto"
+        ) from error
     return device
 
 

@@ -70,12 +70,13 @@ class _Search:
         self._pool = pool
         self._products = products
         self._margin = products.margin(dim)
+        self._looseness = 4 * products.margin(dim, coarse=products.coarse)
         self._least = _smallest_square(min_distance)
         self._bounds = np.full(n, _BEYOND)
         self._nearest = np.full(n, -1, dtype=np.int64)
         """The number of the pick that the bound comes from; -1 where it comes from the pool."""
         self._loose = np.zeros(n, dtype=bool)
-        """Where float32 products gave the bound: it is a little more than the distance to that pick."""
+        """Where products gave the bound: it is more than the distance to that pick, by at most `_looseness`."""
         self._seen = np.zeros(n, dtype=np.int32)
         """How many picks, from the first on, the bound knows of."""
         self._pool_asked = np.full(n, not len(pool))
@@ -132,7 +133,7 @@ class _Search:
         bounds, nearest, loose = self._bounds[rows], self._nearest[rows], self._loose[rows]
         upper = 2.0 - 2.0 * found.dots.astype(np.float64) + 2 * found.margin
         alone = np.bincount(found.queries, minlength=len(rows))[found.queries] == 1
-        clear = alone & (upper + 4 * found.margin < bounds[found.queries])
+        clear = alone & (upper + np.where(loose, self._looseness, 0.0)[found.queries] < bounds[found.queries])
         at = found.queries[clear]
         bounds[at], nearest[at], loose[at] = upper[clear], numbers[found.rows[clear]], True
         # Where products cannot tell which pick is nearest, differences do, the pick of a loose bound included.
@@ -142,6 +143,7 @@ class _Search:
         bounds[again], loose[again] = _BEYOND, False
         order = np.lexsort((j, i))
         at, smallest, to = nearest_of_pairs(block, self._embeddings, i[order], j[order], self.picks.rows)
+        smallest = _settled(smallest)
         closer = smallest < bounds[at]
         bounds[at[closer]], nearest[at[closer]] = smallest[closer], to[closer]
         self._bounds[rows], self._nearest[rows], self._loose[rows] = bounds, nearest, loose
@@ -152,9 +154,9 @@ class _Search:
         rows, lower = _highest(self._bounds, rows, _LEADERS)
         loose = rows[self._loose[rows]]
         nearest = self.picks.rows[self._nearest[loose]]
-        self._bounds[loose] = squares_of_pairs(self._embeddings, self._embeddings, loose, nearest)
+        self._bounds[loose] = _settled(squares_of_pairs(self._embeddings, self._embeddings, loose, nearest))
         self._loose[loose] = False
-        level = max(level, lower)
+        level = max(level, lower, key=lambda level: (level.value, -level.row))
         rows = rows[level.reached_by(self._bounds, rows)]
         unasked = rows[~self._pool_asked[rows]]
         if len(unasked):
@@ -182,7 +184,7 @@ class _Search:
             squares[best], floor[best] = _TAKEN, np.inf
             close = np.flatnonzero(dots[best] >= floor)
             if len(close):
-                exact = squares_of_pairs(block, block, close, np.full(len(close), best))
+                exact = _settled(squares_of_pairs(block, block, close, np.full(len(close), best)))
                 close, exact = close[exact < squares[close]], exact[exact < squares[close]]
                 squares[close], nearest[close] = exact, len(self.picks) + len(taken) - 1
                 floor[close] = self._floor(exact)
@@ -200,7 +202,7 @@ class _Search:
         self._bounds[rows] = _TAKEN
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class _Level:
     """Above everything that is not in a block: at least `value`, and of that value only rows before `row`."""
 
@@ -227,6 +229,11 @@ def _highest(values: ExactDistances, rows: Rows, count: int) -> tuple[Rows, _Lev
     # Without a tie outside, whatever has this value is in the block.
     row = int(rows[ties[n_ties]]) if n_ties < len(ties) else len(values)
     return rows[mask], _Level(value, row)
+
+
+def _settled(squares: ExactDistances) -> ExactDistances:
+    """Squares of the rounded roots, as those of the pool are: what is a tie as a distance is one as a square."""
+    return np.asarray(np.sqrt(squares) ** 2)
 
 
 def _smallest_square(distance: float) -> float:

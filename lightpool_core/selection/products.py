@@ -55,7 +55,7 @@ class Products:
         fine = (dim + 8) * 2.0**-24 + _LENGTHS
         # Somebody in this process may have allowed torch to multiply float32 as bfloat16 or TF32.
         coarse = coarse or torch.get_float32_matmul_precision() != "highest"
-        return 3.1 * 2.0**-9 + fine if coarse else fine  # two rounded factors, and the result rounded
+        return 3.1 * 2.0**-8 + fine if coarse else fine  # two rounded factors, and the result rounded
 
     def load(self, rows: Embeddings) -> torch.Tensor:
         """`rows` (M, D) on the device."""

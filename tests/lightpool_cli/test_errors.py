@@ -240,6 +240,28 @@ def test_ctrl_c_is_one_line_and_exit_130(lightpool, pool, tree, monkeypatch):
     assert tree(pool) == before
 
 
+def test_ctrl_c_while_it_selects_leaves_the_pool_as_it_was(lightpool, pool, tree, monkeypatch, draw, tmp_path):
+    def pressed(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    before = tree(pool)
+    monkeypatch.setattr("lightpool_core.selection.picks.Picks.add", pressed)
+    new = ("--input", draw(tmp_path / "new" / "other.png", 77).parent, "--min-distance", 0)
+    assert "stopped" in lightpool.fails("append", "--pool", pool, *new, code=130)
+    assert "stopped" in lightpool.fails("select", "--pool", pool, code=130)
+    assert tree(pool) == before
+    monkeypatch.undo()
+    assert lightpool.append(pool, *new)["samples"]["selected"] == 1
+
+
+def test_a_device_that_is_not_there_is_refused_before_any_work(lightpool, pool, tree, monkeypatch):
+    before = tree(pool)
+    monkeypatch.setattr("lightpool_core.proposal.embed_sources", None)
+    assert "there is no device 'abacus'" in lightpool.fails("append", "--pool", pool, "--device", "abacus")
+    assert "there is no device 'abacus'" in lightpool.fails("select", "--pool", pool, "--device", "abacus")
+    assert tree(pool) == before
+
+
 def test_a_bug_keeps_its_traceback(lightpool, pool, monkeypatch):
     def broken(*args, **kwargs):
         raise ZeroDivisionError
