@@ -42,15 +42,21 @@ def check_device(name: str) -> None:
         torch_device(name)
 
 
-def has_fast_bfloat16(device: torch.device, *, products_only: bool = False) -> bool:
-    """True where the hardware itself computes in bfloat16.
-
-    `products_only` asks for hardware that multiplies matrices many times faster in it than in float32.
-    """
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """True where the hardware itself computes in bfloat16."""
     import torch
 
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    checks = ("_is_amx_tile_supported",) if products_only else ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    # not in every release of torch
+    checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")  # not in every release of torch
     return device.type == "cpu" and any(getattr(torch.cpu, check, bool)() for check in checks)
+
+
+def has_matrix_bfloat16(device: torch.device) -> bool:
+    """True on a CPU that multiplies matrices many times faster in bfloat16 than in float32, and sums in float32.
+
+    GPUs may sum in bfloat16 as well, which no margin bounds.
+    """
+    import torch
+
+    return device.type == "cpu" and bool(getattr(torch.cpu, "_is_amx_tile_supported", bool)())

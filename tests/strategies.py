@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from lightpool_core.arrays import Embeddings, unit_rows
+from lightpool_core.arrays import Embeddings, Reach, unit_rows
 from lightpool_core.candidates import Candidates
 from lightpool_core.media.source import SampleRef
+from lightpool_core.selection.sampler import PoolView
 from lightpool_core.selection.stop import Stop
 
 KINDS = ("spread", "clusters", "grid", "duplicates", "jitter 1e-4", "jitter 1e-6", "walk")
@@ -39,13 +40,27 @@ def unit_vectors(n: int, dim: int, kind: str = "spread", seed: int = 0) -> Embed
     return unit_rows(rows)
 
 
+def off_length(rows: Embeddings, seed: int = 0) -> Embeddings:
+    """`rows` as far from length 1 as `unit_rows` leaves rows as they are."""
+    wide = rows.astype(np.float64)
+    lengths = 1 + 0.85e-6 * np.random.default_rng(seed).choice([-1.0, 1.0], size=(len(rows), 1))
+    scaled = (wide * (lengths / np.linalg.norm(wide, axis=1, keepdims=True))).astype(np.float32)
+    assert (unit_rows(scaled) == scaled).all()
+    return scaled
+
+
 @st.composite
-def problems(draw: st.DrawFn) -> tuple[Embeddings, Embeddings]:
-    """Candidates (N, D) and a pool (M, D); some candidates may lie in the pool, too."""
-    dim = draw(st.integers(1, 8))
+def problems(
+    draw: st.DrawFn,
+    most: int = 40,
+    kinds: tuple[str, ...] = KINDS,
+    dims: st.SearchStrategy[int] = st.integers(1, 8),  # noqa: B008
+) -> tuple[Embeddings, Embeddings]:
+    """Candidates (N, D), at `most` so many, and a pool (M, D); some candidates may lie in the pool, too."""
+    dim = draw(dims)
     seed = draw(st.integers(0, 2**32 - 1))
-    candidates = unit_vectors(draw(st.integers(0, 40)), dim, draw(st.sampled_from(KINDS)), seed)
-    pool = unit_vectors(draw(st.integers(0, 20)), dim, draw(st.sampled_from(KINDS)), seed + 1)
+    candidates = unit_vectors(draw(st.integers(0, most)), dim, draw(st.sampled_from(kinds)), seed)
+    pool = unit_vectors(draw(st.integers(0, 20)), dim, draw(st.sampled_from(kinds)), seed + 1)
     if len(pool) and len(candidates) and draw(st.booleans()):
         pool[: len(candidates)] = candidates[: len(pool)]
     return candidates, pool
@@ -82,6 +97,16 @@ def distance_matrix(a: Embeddings, b: Embeddings) -> np.ndarray:
     """(N, M) distances, the plain way."""
     columns = [np.sqrt(squares_to(a, row)) for row in b]
     return np.stack(columns, axis=1) if columns else np.empty((len(a), 0))
+
+
+def assert_exact(view: PoolView, rows: Embeddings, queries: Embeddings, within: Reach | None = None) -> None:
+    """The nearest in `view` is the lowest of `rows` at the smallest distance, to the last bit."""
+    distances, found = view.nearest(queries, within)
+    reach = np.broadcast_to(np.inf if within is None else within, len(queries))
+    for query, limit, distance, row in zip(queries, reach, distances, found, strict=True):
+        plain = squares_to(rows, query)
+        near = float(np.sqrt(plain.min(initial=np.inf)))
+        assert (distance, row) == ((near, int(plain.argmin())) if near < limit else (np.inf, -1))
 
 
 def textbook_greedy(candidates: Embeddings, pool: Embeddings, stop: Stop) -> tuple[list[int], list[float]]:

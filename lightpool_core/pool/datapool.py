@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from lightpool_core.arrays import Embeddings, Labels
+from lightpool_core.arrays import Embeddings, Labels, Rows
 from lightpool_core.errors import PoolLocked, PoolNotFound, VersionNotFound
 from lightpool_core.pool import latest
 from lightpool_core.pool.history import History, Version, now, schema
@@ -153,16 +153,20 @@ class Datapool:
         if len(self) >= _WORTH_AN_INDEX:
             with suppress(PoolLocked, OSError), nullcontext() if locked else writing(self.path):
                 index = self._index()
-                return ArrayView(index.rows, index.graph, index.cells, device)
+                if index:
+                    return ArrayView(index.rows, index.graph, index.cells, device)
         return ArrayView(self.embeddings, device=device)
 
-    def _index(self) -> Index:
-        number = self.version.number
+    def _index(self) -> Index | None:
+        """The cache in `index/`, which belongs to the newest version; None for another."""
+        number, pieces = self.version.number, self._history.pieces(self.version.number)
+        if number != self.history()[-1].number or sum(count for _, count in pieces) != len(self):
+            return None
 
-        def read(start: int) -> Iterator[Embeddings]:
+        def read(start: int) -> Iterator[tuple[Rows, Embeddings]]:
             return self._history.embeddings_from(number, start)
 
-        return cached_index(self.path / "index", self.dim, self._history.pieces(number), read)
+        return cached_index(self.path / "index", self.dim, pieces, read)
 
     def history(self) -> list[Version]:
         """All versions that can be restored, oldest first."""

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lightpool_core.arrays import Embeddings, Rows
-from lightpool_core.errors import CorruptPool, VersionNotFound
+from lightpool_core.errors import VersionNotFound
 from lightpool_core.pool.table import Commit, Table
 
 _TABLE = "history"
@@ -120,32 +120,21 @@ class History:
         return rows
 
     def pieces(self, number: int) -> list[tuple[str, int]]:
-        """The files that hold version `number`, in the order of positions: names that never come again, and rows."""
+        """The files that hold version `number`, in the order of positions: names that never come again, and rows.
+
+        None at all where other tools have left files without statistics.
+        """
         files = self._table.files(self._delta_version(number))
-        if not files.num_rows:
+        if not {"num_records", "min.position"} <= set(files.column_names):
             return []
         files = files.select(["path", "num_records", "min.position"]).sort_by("min.position")
         return list(zip(files["path"].to_pylist(), files["num_records"].to_pylist(), strict=True))
 
-    def embeddings_from(self, number: int, start: int) -> Iterator[Embeddings]:
-        """The embeddings of version `number` from position `start` on, where a piece begins, block by block."""
-        version, first = self._delta_version(number), 0
-        for _, count in self.pieces(number):
-            if first >= start:
-                where = (pc.field("position") >= first) & (pc.field("position") < first + count)
-                yield from self._in_order(self._table.batches(["position", "embedding"], version, where), first)
-            first += count
-
-    def _in_order(self, batches: Iterator[pa.RecordBatch], position: int) -> Iterator[Embeddings]:
-        """The embeddings in `batches`, the rows of one piece, which were written in the order of positions."""
-        for batch in batches:
-            positions, vectors = self._vectors(batch)
-            if not np.array_equal(positions, np.arange(position, position + len(positions))):
-                raise CorruptPool(
-                    f"{self.pool / _TABLE} lacks the sample at position {position}; restore it from a backup"
-                )
-            yield vectors
-            position += len(positions)
+    def embeddings_from(self, number: int, start: int) -> Iterator[tuple[Rows, Embeddings]]:
+        """Positions and embeddings of version `number` from position `start` on, in blocks, in no certain order."""
+        where = pc.field("position") >= start
+        for batch in self._table.batches(["position", "embedding"], self._delta_version(number), where):
+            yield self._vectors(batch)
 
     def _vectors(self, batch: pa.RecordBatch) -> tuple[Rows, Embeddings]:
         values = pc.list_flatten(batch["embedding"]).to_numpy()

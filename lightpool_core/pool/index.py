@@ -14,24 +14,25 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TypeAlias
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 
-from lightpool_core.arrays import Embeddings
+from lightpool_core.arrays import Embeddings, Rows
+from lightpool_core.errors import CorruptPool
 from lightpool_core.replacing import replacing
 from lightpool_core.selection.cells import Cells
 from lightpool_core.selection.hnsw import NeighbourIndex
 
-_FORMAT = 1
+_FORMAT = 2
 _HEADER = "index.json"
 _ROWS = "rows.f32"
 _CHUNK = 1 << 24
 
 Piece: TypeAlias = tuple[str, int]
 """Name of an immutable file of `history/`, and how many rows it holds."""
-Reader: TypeAlias = Callable[[int], Iterator[Embeddings]]
-"""From which row on; what comes from there, block by block."""
+Reader: TypeAlias = Callable[[int], Iterator[tuple[Rows, Embeddings]]]
+"""From which row on; the rows from there, in blocks of any order, with their numbers."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def cached_index(folder: Path, dim: int, pieces: Sequence[Piece], read: Reader) 
     header = _read_header(folder, dim, pieces)
     header, held = _load(folder, header) if header else (None, None)
     count = sum(n for _, n in pieces)
-    rows_sum = _caught_up_rows(folder, header, read)
+    rows_sum = _caught_up_rows(folder, header, count, read)
     rows = np.memmap(folder / _ROWS, np.float32, "r", shape=(count, dim))
     if header and held and header.count == count:
         return Index(rows, *held)
@@ -79,34 +80,44 @@ def _read_header(folder: Path, dim: int, pieces: Sequence[Piece]) -> _Header | N
     """What `index.json` says, if the rows that it covers are the first of `pieces`."""
     try:
         header = _Header(**json.loads((folder / _HEADER).read_text()))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
+        return None
+    if any(type(getattr(header, field.name)).__name__ != field.type for field in fields(_Header)):
         return None
     borders = {0: 0}
     for number, (_, count) in enumerate(pieces, start=1):
         borders[count + max(borders)] = number
     known = borders.get(header.count, 0)
-    if not known or (header.format, header.dim, header.hnswlib) != (_FORMAT, dim, _hnswlib_version()):
+    if not known or min(header.rows, header.cells, header.graph) < 0:
+        return None
+    if (header.format, header.dim, header.hnswlib) != (_FORMAT, dim, _hnswlib_version()):
         return None
     return header if header.pieces == _digest(pieces[:known]) else None
 
 
-def _caught_up_rows(folder: Path, header: _Header | None, read: Reader) -> int:
-    """Bring `rows.f32` to all rows; its sum."""
+def _caught_up_rows(folder: Path, header: _Header | None, count: int, read: Reader) -> int:
+    """Bring `rows.f32` to `count` rows; its sum."""
     if header is None:
         with replacing(folder / _ROWS) as new, new.open("wb") as stream:
-            return _written(stream.write, read(0), 0)
+            _write_rows(stream, 0, count, read)
+        return _sum(folder / _ROWS)
+    if header.count == count:
+        return header.rows
     with (folder / _ROWS).open("r+b") as stream:
         stream.truncate(header.count * header.dim * 4)  # a run that was cut off may have left more
-        stream.seek(0, 2)
-        return _written(stream.write, read(header.count), header.rows)
+        _write_rows(stream, header.count, count, read)
+    return _sum(folder / _ROWS, start=header.count * header.dim * 4, total=header.rows)
 
 
-def _written(write: Callable[[memoryview], object], blocks: Iterator[Embeddings], start: int) -> int:
-    for block in blocks:
-        content = np.ascontiguousarray(block).data.cast("B")
-        write(content)
-        start = zlib.crc32(content, start)
-    return start
+def _write_rows(stream: BinaryIO, start: int, count: int, read: Reader) -> None:
+    left = count - start
+    for positions, rows in read(start):
+        for run in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(positions) != 1) + 1) if len(rows) else ():
+            stream.seek(int(positions[run[0]]) * rows.shape[1] * rows.itemsize)
+            stream.write(np.ascontiguousarray(rows[run]).data)
+        left -= len(rows)
+    if left:
+        raise CorruptPool(f"history of the pool lacks {left} of {count} samples; restore it from a backup")
 
 
 def _load(folder: Path, header: _Header) -> tuple[_Header | None, tuple[Cells, NeighbourIndex] | None]:
@@ -139,8 +150,8 @@ def _save(folder: Path, cells: Cells, graph: NeighbourIndex, *, dim: int, pieces
     with replacing(folder / _HEADER) as new:
         new.write_text(json.dumps(asdict(header)))
     # Until here the old header had its old files.
-    for old in (*folder.glob("cells-*"), *folder.glob("graph-*")):
-        if old not in (cells_file, graph_file):
+    for old in folder.iterdir():
+        if old not in (cells_file, graph_file, folder / _ROWS, folder / _HEADER):
             old.unlink(missing_ok=True)
 
 
@@ -148,16 +159,18 @@ def _files(folder: Path, count: int) -> tuple[Path, Path]:
     return folder / f"cells-{count}.npz", folder / f"graph-{count}.hnsw"
 
 
-def _sum(path: Path, size: int | None = None) -> int:
-    """CRC-32 of the first `size` bytes of a file, or of all; -1 where there are not so many."""
+def _sum(path: Path, end: int | None = None, *, start: int = 0, total: int = 0) -> int:
+    """CRC-32 of the bytes of a file up to `end` (all); -1 where there are not so many.
+
+    `total` is that of the bytes before `start`.
+    """
     there = path.stat().st_size if path.is_file() else -1
-    size = there if size is None else size
-    if there < size or size <= 0:
+    end = there if end is None else end
+    if there < end or end <= 0:
         return -1
-    content = np.memmap(path, np.uint8, "r", shape=(size,))
-    total = 0
-    for start in range(0, size, _CHUNK):
-        total = zlib.crc32(content[start : start + _CHUNK].data, total)
+    content = np.memmap(path, np.uint8, "r", shape=(end,))
+    for at in range(start, end, _CHUNK):
+        total = zlib.crc32(content[at : min(at + _CHUNK, end)].data, total)
     return total
 
 

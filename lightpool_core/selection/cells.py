@@ -15,6 +15,7 @@ import numpy as np
 
 from lightpool_core.arrays import Distances, Embeddings, Rows, Vectors
 from lightpool_core.selection.exact import in_blocks
+from lightpool_core.selection.products import float32_margin
 
 _PREFIX = 128
 _SAMPLE = 16_384
@@ -27,7 +28,7 @@ _BLOCK = 4096
 """Rows per block, the unit of a product, on average."""
 _SWEEPS = 3
 ROUNDING = 1e-6
-"""Of a dot product of two prefixes that were computed in float64 and rounded, or of a prefix and a pivot."""
+"""Of a dot product of two prefixes that were computed in float64 and rounded."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class Cells:
         if start == len(rows):
             return self
         prefixes = self.prefixes_of(rows[start:])
+        margin = np.float32(float32_margin(prefixes.shape[1]))  # rows may be a little longer than 1
         orders, pivots, cosines, sizes, blocks = [], [], [], [], []
         for group in _groups(prefixes):
             centres, member_of = _spread(prefixes[group])
@@ -76,7 +78,7 @@ class Cells:
             dots = np.einsum("ms,ms->m", prefixes[orders[-1]], centres[member_of[sort]])
             begins = np.searchsorted(member_of[sort], np.arange(len(centres)))
             pivots.append(centres)
-            cosines.append(np.minimum.reduceat(dots, begins) - np.float32(ROUNDING))
+            cosines.append(np.minimum.reduceat(dots, begins) - margin)
             sizes.append(np.diff(begins, append=len(group)))
             blocks.append(len(centres))
         order = np.concatenate(orders)

@@ -79,13 +79,18 @@ def nearest_of_pairs(
 
 
 def _thinned(a: Vectors, b: Vectors, i: Rows, j: Rows, crowded: Mask, where: Rows | None) -> tuple[Rows, Rows]:
-    """The pairs, with only the nearest by products of those that are `crowded`."""
+    """The pairs, but of those that are `crowded` only what products do not rule out."""
     rows, partners = np.unique(i[crowded]), np.unique(j[crowded])
     targets = b[partners if where is None else where[partners]]
-    best = [
-        partners[squared_distances(a[rows[start : start + _PAIRS_AT_ONCE]], targets).argmin(axis=1)]
-        for start in range(0, len(rows), _PAIRS_AT_ONCE)
-    ]
-    i, j = np.concatenate([i[~crowded], rows]), np.concatenate([j[~crowded], *best])
+    first = np.sort(np.unique(targets.view(f"V{targets[0].nbytes}"), return_index=True)[1])  # of equals the lowest
+    partners, targets = partners[first], targets[first]
+    error = (targets.shape[1] + 8) * 2.0**-50
+    kept = [(i[~crowded], j[~crowded])]
+    for start in range(0, len(rows), _PAIRS_AT_ONCE):
+        part = rows[start : start + _PAIRS_AT_ONCE]
+        squares = squared_distances(a[part], targets)
+        near, to = (squares <= squares.min(axis=1)[:, None] + error).nonzero()
+        kept.append((part[near], partners[to]))
+    i, j = (np.concatenate(column) for column in zip(*kept, strict=True))
     order = np.argsort(i, kind="stable")
     return i[order], j[order]

@@ -32,6 +32,8 @@ _LEADERS = 2048
 _EARLY = 2048
 _LATE = 512
 """Candidates that are compared with the same picks."""
+_PAIRS = 16_000_000
+"""Candidates times picks at once, where the picks are many."""
 _BEYOND = 5.0
 """Above every squared distance of unit vectors."""
 _TAKEN = -1.0
@@ -118,7 +120,8 @@ class _Search:
         late = stale[self._seen[stale] >= self.picks.everywhere]
         early = early[np.argsort(self._seen[early], kind="stable")]
         late = late[np.argsort(self.picks.groups[self._nearest[late]], kind="stable")]
-        for part in (*in_blocks(early, _EARLY), *in_blocks(late, _LATE)):
+        size = max(_LATE, min(_EARLY, _PAIRS // max(1, len(self.picks))))
+        for part in (*in_blocks(early, size), *in_blocks(late, _LATE)):
             first = int(self._seen[part].min())
             matter = self.picks.that_matter(self._nearest[part], first)
             numbers = np.arange(first, len(self.picks)) if isinstance(matter, slice) else matter

@@ -70,9 +70,15 @@ class NeighbourIndex:
         """Write the graph to `path`."""
         self.graph.save_index(str(path))
 
-    def neighbours(self, prefixes: Embeddings) -> Rows:
-        """(Q, 1 or 2) for each of `prefixes` (Q, S) rows that are probably among the nearest."""
-        found, _ = self.graph.knn_query(_coordinates(prefixes), k=min(_PROPOSED, len(self)))
+    def neighbours(self, prefixes: Embeddings) -> Rows | None:
+        """(Q, 1 or 2) for each of `prefixes` (Q, S) rows that are probably among the nearest.
+
+        None where the graph is in pieces and cannot propose so many.
+        """
+        try:
+            found, _ = self.graph.knn_query(_coordinates(prefixes), k=min(_PROPOSED, len(self)))
+        except RuntimeError:
+            return None
         return np.asarray(found, dtype=np.int64)
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from lightpool_core.arrays import Embeddings, Rows
-from lightpool_core.selection.exact import squared_distances
+from lightpool_core.selection.exact import squared_distances, squares_of_pairs
 from lightpool_core.selection.products import Products
 from lightpool_core.selection.sampler import PoolView, Selection
 from lightpool_core.selection.search import nearest_of_all
 from lightpool_core.selection.stop import Stop
 
 _BLOCK = 512
+_ROUNDING = 2e-6
+"""Of a distance through products in float64: they rule out, differences decide."""
 
 
 def in_order(embeddings: Embeddings, order: Rows, pool: PoolView, stop: Stop, *, device: str = "auto") -> Selection:
@@ -28,14 +30,16 @@ def in_order(embeddings: Embeddings, order: Rows, pool: PoolView, stop: Stop, *,
         kept = np.sqrt(squares)
         in_pool, _ = pool.nearest(rows, within=kept)
         distance = np.minimum(kept, in_pool)
-        within = np.sqrt(squared_distances(rows, rows))
+        about = np.sqrt(squared_distances(rows, rows))
         for i, row in enumerate(block):
             if len(picks) == wanted:
                 return _selection(picks, distances)
             if distance[i] >= closest:
                 picks.append(int(row))
                 distances.append(float(distance[i]))
-                np.minimum(distance, within[i], out=distance)
+                closer = np.flatnonzero(about[i] <= distance + _ROUNDING)
+                exact = np.sqrt(squares_of_pairs(rows, rows, closer, np.full(len(closer), i)))
+                distance[closer] = np.minimum(distance[closer], exact)
     return _selection(picks, distances)
 
 

@@ -56,10 +56,10 @@ class ArrayView:
         """See PoolView."""
         if self.cells is None or not len(queries):
             return self.nearest(queries)
-        if self.index is None:
+        proposed = self.index.neighbours(self.cells.prefixes_of(queries)) if self.index else None
+        if proposed is None:
             squares, rows = near_in_cells(queries, self.rows, self.cells)
             return np.sqrt(squares), rows
-        proposed = self.index.neighbours(self.cells.prefixes_of(queries))
         which = np.repeat(np.arange(len(queries)), proposed.shape[1])
         _, squares, rows = nearest_of_pairs(queries, self.rows, which, proposed.ravel())
         return np.sqrt(squares), rows

@@ -16,6 +16,8 @@ from lightpool_core.selection.products import Products
 _SAMPLE = 256
 _DENSE = 0.1
 """Share of close pairs among picks from which knowing them saves nothing."""
+_PAIRS_AT_MOST = 10_000_000
+"""Close pairs worth remembering; beyond, all picks so far matter to all candidates."""
 _AT_ONCE = 4096
 
 
@@ -29,7 +31,7 @@ class Picks:
         """(K,) squared distance to the nearest kept when picked."""
         self.loaded = products.load(np.empty((wanted, dim), dtype=np.float32))
         """(K, D) on the device."""
-        self.groups = np.empty(wanted, dtype=np.int64)
+        self.groups = np.zeros(wanted, dtype=np.int64)
         """(K,) picks in the same place have the same number."""
         self.everywhere = 0
         """So many picks, the first, matter to all candidates."""
@@ -64,6 +66,9 @@ class Picks:
 
     def _remember(self, start: int, at: float) -> None:
         """Note which earlier picks have a dot product above `at` with those from `start` on."""
+        if len(self._close[0]) > _PAIRS_AT_MOST:
+            self.everywhere, self._close = self._n, (np.empty(0, np.int64), np.empty(0, np.int64))
+            return
         older, newer = ([column] for column in self._close)
         for first in range(0, self._n, _AT_ONCE):
             dots = self.loaded[first : min(first + _AT_ONCE, self._n)] @ self.loaded[start : self._n].T

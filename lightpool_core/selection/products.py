@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lightpool_core.arrays import Distances, Embeddings, ExactDistances, Rows
-from lightpool_core.device import has_fast_bfloat16, torch_device
+from lightpool_core.device import has_matrix_bfloat16, torch_device
 
 if TYPE_CHECKING:
     import torch
@@ -44,18 +44,14 @@ class Products:
     def __init__(self, device: str = "auto", *, coarse: bool | None = None) -> None:
         """Raises SettingsError for a device that is not there; `coarse` tells whether bfloat16 comes first."""
         self.device = torch_device(device)
-        self.coarse = has_fast_bfloat16(self.device, products_only=True) if coarse is None else coarse
+        self.coarse = has_matrix_bfloat16(self.device) if coarse is None else coarse
+        self._rounds = _multiplies_rounded()
         self._scratch: dict[torch.dtype, torch.Tensor] = {}
 
-    @staticmethod
-    def margin(dim: int, *, coarse: bool = False) -> float:
+    def margin(self, dim: int, *, coarse: bool = False) -> float:
         """How far a dot product of two unit rows may be off, and 1 minus it from half their squared distance."""
-        import torch
-
-        fine = (dim + 8) * 2.0**-24 + _LENGTHS
-        # Somebody in this process may have allowed torch to multiply float32 as bfloat16 or TF32.
-        coarse = coarse or torch.get_float32_matmul_precision() != "highest"
-        return 3.1 * 2.0**-8 + fine if coarse else fine  # two rounded factors, and the result rounded
+        rounded = 3.1 * 2.0**-8 if coarse or self._rounds else 0.0  # two factors, and the result
+        return rounded + float32_margin(dim)
 
     def load(self, rows: Embeddings) -> torch.Tensor:
         """`rows` (M, D) on the device."""
@@ -119,6 +115,21 @@ class Products:
         if held is None or len(held) < size:
             held = self._scratch[queries.dtype] = torch.empty(size, dtype=queries.dtype, device=self.device)
         return torch.mm(queries, rows.T, out=held[:size].view(len(queries), len(rows)))
+
+
+def float32_margin(dim: int) -> float:
+    """How far a dot product of two unit rows may be off that were multiplied in float32."""
+    return (dim + 8) * 2.0**-24 + _LENGTHS
+
+
+def _multiplies_rounded() -> bool:
+    """True where somebody in this process has allowed torch to multiply float32 as bfloat16 or TF32."""
+    import torch
+
+    try:
+        return torch.get_float32_matmul_precision() != "highest"
+    except RuntimeError:  # allowed for one kind of device only, which the old question cannot express
+        return True
 
 
 def _highest(

@@ -18,6 +18,8 @@ from lightpool_core.selection.exact import in_blocks, lowered, nearest_of_pairs
 from lightpool_core.selection.products import Products
 
 _QUERIES_AT_ONCE = 1024
+_ENTRIES = 50_000_000
+"""Queries times leaves at once."""
 _PAIRS_AT_ONCE = 100_000
 _FEW = 1 / 256
 """Share of the rows, and of the leaves, up to which they are looked at pair by pair."""
@@ -59,7 +61,7 @@ def nearest_in_cells(
     """
     squares, found = np.full(len(queries), np.inf), np.full(len(queries), -1, dtype=np.int64)
     leaves = _Leaves(cells)
-    for part in in_blocks(np.arange(len(queries)), _QUERIES_AT_ONCE):
+    for part in in_blocks(np.arange(len(queries)), leaves.n_queries):
         search = _Search(queries[part], rows, cells, products, bounds[part])
         search.run(leaves)
         reached = search.found >= 0
@@ -74,9 +76,11 @@ def nearest_of_all(
     bounds, found = bounds.copy(), np.full(len(queries), -1, dtype=np.int64)
     for start in range(0, len(rows), _ROWS_AT_ONCE):
         block = rows[start : start + _ROWS_AT_ONCE]
-        pairs = products.contenders(queries, products.load(block), bounds)
-        at, squares, to = nearest_of_pairs(queries, block, pairs.queries, pairs.rows)
-        lowered(bounds, found, at, squares, start + to)
+        loaded = products.load(block)
+        for part in in_blocks(np.arange(len(queries)), _QUERIES_AT_ONCE):
+            pairs = products.contenders(queries[part], loaded, bounds[part])
+            at, squares, to = nearest_of_pairs(queries[part], block, pairs.queries, pairs.rows)
+            lowered(bounds, found, part[at], squares, start + to)
     return np.where(found >= 0, bounds, np.inf), found
 
 
@@ -90,7 +94,9 @@ class _Leaves:
         cosine = np.clip(cells.cosines.astype(np.float64), 0.0, 1.0)
         self._pivots = np.column_stack([cells.pivots, cosine, np.sqrt(1.0 - cosine**2)]).astype(np.float32)
         self._wide = np.flatnonzero(cells.cosines < 0)
-        self._products = np.empty((_QUERIES_AT_ONCE, len(cosine)), dtype=np.float32)
+        self.n_queries = max(1, min(_QUERIES_AT_ONCE, _ENTRIES // len(cosine)))
+        """At most so many at once."""
+        self._products = np.empty((self.n_queries, len(cosine)), dtype=np.float32)
         self._open = np.empty(self._products.shape, dtype=bool)
 
     def open_to(self, prefixes: Embeddings, bounds: ExactDistances, margin: float) -> Mask:

@@ -13,6 +13,7 @@ import json
 import resource
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +48,12 @@ def ours_index(pool_file: Path, folder: Path) -> Index:
     """The cache of a pool, as a datapool keeps it in `index/`: built if `folder` lacks it, else loaded and verified."""
     rows = np.load(pool_file, mmap_mode="r")
     pieces = [(pool_file.name, len(rows))]
-    return cached_index(folder, rows.shape[1], pieces, lambda start: in_blocks(rows[start:]))
+    return cached_index(folder, rows.shape[1], pieces, lambda start: _numbered(rows, start))
+
+
+def _numbered(rows: Embeddings, start: int) -> Iterator[tuple[Rows, Embeddings]]:
+    for numbers in in_blocks(np.arange(start, len(rows))):
+        yield numbers, rows[numbers[0] : numbers[-1] + 1]
 
 
 def ours_rejects(queries: Embeddings, pool_file: Path, folder: Path, min_distance: float, device: str) -> Mask:

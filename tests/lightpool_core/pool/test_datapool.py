@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from deltalake import DeltaTable
 
 from lightpool_core.arrays import Embeddings
 from lightpool_core.errors import CorruptPool, PoolNotFound, VersionNotFound
@@ -14,8 +15,9 @@ from lightpool_core.pool import datapool as module
 from lightpool_core.pool.datapool import Datapool
 from lightpool_core.pool.history import now, schema
 from lightpool_core.pool.ledger import SCHEMA
+from lightpool_core.pool.lock import writing
 from lightpool_core.settings import Settings
-from tests.strategies import unit_vectors
+from tests.strategies import distance_matrix, unit_vectors
 
 DIM = 5
 
@@ -203,3 +205,45 @@ def test_a_pool_whose_history_is_gone_is_corrupt(tmp_path: Path) -> None:
     Settings().write(tmp_path)
     with pytest.raises(CorruptPool):
         Datapool.open(tmp_path)
+
+
+def large_pool(path: Path, monkeypatch: pytest.MonkeyPatch) -> Datapool:
+    monkeypatch.setattr(module, "_WORTH_AN_INDEX", 100)
+    return grown(created(path), 150)
+
+
+def assert_its_view_is_exact(pool: Datapool, *, indexed: bool) -> None:
+    view, queries = pool.view(), unit_vectors(50, DIM, seed=8)
+    assert (view.index is not None) == indexed
+    distances, _ = view.nearest(queries)
+    np.testing.assert_allclose(distances, distance_matrix(queries, pool.embeddings).min(axis=1), atol=1e-12)
+
+
+def test_the_index_follows_growing_and_going_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = large_pool(tmp_path / "pool", monkeypatch)
+    assert_its_view_is_exact(pool, indexed=True)
+    more = grown(pool, 40)
+    assert_its_view_is_exact(more, indexed=True)
+    assert_its_view_is_exact(pool, indexed=False)  # an older version leaves the index of the newest alone
+    back = more.restore(pool.version.number)
+    assert_its_view_is_exact(back, indexed=True)
+    assert_its_view_is_exact(grown(back, 30), indexed=True)
+
+
+def test_a_pool_that_is_locked_or_cannot_be_written_to_is_viewed_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = large_pool(tmp_path / "pool", monkeypatch)
+    with writing(pool.path):
+        assert_its_view_is_exact(pool, indexed=False)
+    (pool.path / "index").write_text("in the way")
+    assert_its_view_is_exact(pool, indexed=False)
+
+
+def test_a_history_that_another_tool_compacted_is_indexed_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = grown(large_pool(tmp_path / "pool", monkeypatch), 40)
+    assert_its_view_is_exact(pool, indexed=True)
+    DeltaTable(str(pool.path / "history")).optimize.compact()
+    assert_its_view_is_exact(Datapool.open(pool.path), indexed=True)

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightpool_core.arrays import Embeddings
+from lightpool_core.selection import in_order as module
 from lightpool_core.selection.in_order import in_order
 from lightpool_core.selection.neighbours import ArrayView
+from lightpool_core.selection.sampler import Selection
 from lightpool_core.selection.stop import Stop
-from tests.strategies import counts, distance_matrix, distances, problems, stops, unit_vectors
+from tests.strategies import counts, distance_matrix, distances, problems, squares_to, stops, unit_vectors
 
 Problem = tuple[Embeddings, Embeddings]
 
@@ -17,14 +20,20 @@ def shuffled(n: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).permutation(n)
 
 
-def one_by_one(candidates: Embeddings, order: np.ndarray, pool: Embeddings, stop: Stop) -> list[int]:
-    kept, picks = [*pool.astype(np.float64)], []
+def one_by_one(candidates: Embeddings, order: np.ndarray, pool: Embeddings, stop: Stop) -> tuple[list, list]:
+    picks: list[int] = []
+    distances: list[float] = []
     for row in order:
-        near = min((np.linalg.norm(candidates[row].astype(np.float64) - k) for k in kept), default=np.inf)
+        kept = np.concatenate([pool, candidates[picks]])
+        near = float(np.sqrt(squares_to(kept, candidates[row]).min(initial=np.inf)))
         if len(picks) < stop.count(len(candidates)) and near >= (stop.min_distance or 0):
             picks.append(int(row))
-            kept.append(candidates[row].astype(np.float64))
-    return picks
+            distances.append(near)
+    return picks, np.array(distances, dtype=np.float32).tolist()
+
+
+def equals_a_walk(found: Selection, candidates: Embeddings, order: np.ndarray, pool: Embeddings, stop: Stop) -> None:
+    assert (found.indices.tolist(), found.distances.tolist()) == one_by_one(candidates, order, pool, stop)
 
 
 @settings(deadline=None, max_examples=50)
@@ -75,21 +84,38 @@ def test_the_picks_keep_the_given_order(problem: Problem, distance: float | None
     assert (np.diff(places) > 0).all()
 
 
+@settings(deadline=None, max_examples=60)
+@given(problems(), stops(), st.integers(1, 50), st.integers(0, 99))
+def test_it_equals_a_walk_one_by_one(problem: Problem, stop: Stop, block: int, seed: int) -> None:
+    candidates, pool = problem
+    order = shuffled(len(candidates), seed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_BLOCK", block)
+        found = in_order(candidates, order, ArrayView(pool), stop)
+    equals_a_walk(found, candidates, order, pool, stop)
+
+
+@settings(deadline=None, max_examples=60)
+@given(problems(), st.data())
+def test_min_distance_at_exactly_a_distance_that_occurs_keeps_what_is_at_it(
+    problem: Problem, data: st.DataObject
+) -> None:
+    candidates, pool = problem
+    occurring = np.unique(distance_matrix(candidates, np.concatenate([candidates, pool])))
+    occurring = occurring[(occurring >= 1e-5) & (occurring <= 2)]
+    if not len(occurring):
+        return
+    order, exactly = shuffled(len(candidates)), float(data.draw(st.sampled_from(occurring.tolist())))
+    for distance in (exactly, float(np.nextafter(exactly, 2))):
+        stop = Stop(min_distance=distance)
+        equals_a_walk(in_order(candidates, order, ArrayView(pool), stop), candidates, order, pool, stop)
+
+
 def test_it_equals_a_walk_one_by_one_over_more_than_a_block() -> None:
     candidates, pool = unit_vectors(700, 4, "clusters"), unit_vectors(9, 4, seed=1)
     order = shuffled(len(candidates))
     for stop in (Stop(min_distance=0.1), Stop(40), Stop(60, 0.05)):
-        found = in_order(candidates, order, ArrayView(pool), stop)
-        assert found.indices.tolist() == one_by_one(candidates, order, pool, stop)
-
-
-def test_distances_are_those_to_the_nearest_kept_when_picked() -> None:
-    candidates, pool = unit_vectors(700, 5), unit_vectors(3, 5, seed=1)
-    found = in_order(candidates, shuffled(700), ArrayView(pool), Stop(min_distance=0.2))
-    for i, pick in enumerate(found.indices):
-        kept = np.concatenate([pool, candidates[found.indices[:i]]])
-        near = distance_matrix(candidates[pick : pick + 1], kept).min()
-        np.testing.assert_allclose(found.distances[i], near, atol=1e-6)
+        equals_a_walk(in_order(candidates, order, ArrayView(pool), stop), candidates, order, pool, stop)
 
 
 def test_the_first_of_an_empty_pool_has_an_infinite_distance() -> None:
