@@ -91,9 +91,8 @@ def test_a_commit_of_nothing_changes_no_other_piece(tmp_path: Path) -> None:
 def test_embeddings_are_read_from_a_position_on(start: int, tmp_path: Path) -> None:
     history = committed(History(tmp_path, 3), 5, 2, 7)
     whole = history.embeddings(3, 14)
-    np.testing.assert_array_equal(
-        whole, np.concatenate([unit_vectors(n, 3, seed=i + 1) for i, n in enumerate((5, 2, 7))])
-    )
+    given = [unit_vectors(n, 3, seed=number) for number, n in ((1, 5), (2, 2), (3, 7))]
+    np.testing.assert_array_equal(whole, np.concatenate(given))
     blocks = list(history.embeddings_from(3, start))
     positions = np.concatenate([positions for positions, _ in blocks] or [np.arange(0)])
     assert sorted(positions.tolist()) == list(range(start, 14))

@@ -233,7 +233,7 @@ def test_a_header_that_says_something_else_is_replaced(name: str, tmp_path: Path
     header = json.loads((tmp_path / "index.json").read_text())
     said = header.get(name)
     as_number = [float(said), str(said), said + 1] if isinstance(said, int) else []
-    for value in (None, "", "x", True, False, 0, -1, 1, 1.5, 150, 10**30, [1], {"a": 1}, *as_number):
+    for value in (None, "x", True, -1, 1, 150, 10**30, [1], {"a": 1}, *as_number):
         (tmp_path / "index.json").write_text(json.dumps({**header, name: value}))
         assert_it_recovers(tmp_path, source)
         grown = Source(np.concatenate([ROWS, ROWS[:50]]), 1, 150, 400)
@@ -262,17 +262,20 @@ def test_a_header_that_says_that_nothing_is_there_is_not_believed(gone: tuple[st
     assert_it_recovers(tmp_path, source)
 
 
-def test_what_a_run_that_was_cut_off_left_is_not_read_and_goes_away(tmp_path: Path) -> None:
+@pytest.mark.parametrize("length", [1, 1001, 40_000])
+def test_what_a_run_that_was_cut_off_left_is_not_read_and_goes_away(length: int, tmp_path: Path) -> None:
     Source(ROWS[:150]).index_in(tmp_path)
     with (tmp_path / "rows.f32").open("ab") as stream:
-        stream.write(b"\xff" * 1001)
+        stream.write(b"\xff" * length)
     for stray in ("cells-400.npz", "graph-400.hnsw.1.tmp", "graph-7.hnsw", "rows.f32.1.tmp", "index.json.1.tmp"):
         (tmp_path / stray).write_bytes(b"stray")
     assert_it_recovers(tmp_path, Source(ROWS[:150]))
     grown = Source(ROWS, 150)
-    assert_it_serves(grown.index_in(tmp_path), ROWS)
-    assert grown.n_read == 250
+    for n_read in (250, 0):
+        assert_it_serves(grown.index_in(tmp_path), ROWS)
+        assert grown.n_read == n_read
     assert sorted(files(tmp_path)) == names(400)
+    assert (tmp_path / "rows.f32").read_bytes() == ROWS.tobytes()
 
 
 class Killed(BaseException):

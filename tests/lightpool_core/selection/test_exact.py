@@ -61,11 +61,19 @@ def test_the_nearest_of_pairs_is_the_lowest_of_the_nearest(
             assert square <= plain[mine].min()
 
 
+def one_step_apart(n: int, dim: int) -> Embeddings:
+    """Rows that differ in one coordinate, by what float32 can tell."""
+    rows, rng = np.repeat(unit_vectors(1, dim), n, axis=0), np.random.default_rng(0)
+    at = np.arange(n), rng.integers(0, dim, size=n)
+    rows[at] = np.nextafter(rows[at], rng.choice([-2, 2], size=n).astype(np.float32))
+    return rows
+
+
 @pytest.mark.parametrize("dim", [3, 64, 300])
-@pytest.mark.parametrize("kind", ["duplicates", "jitter 1e-6", "jitter 1e-8", "grid"])
+@pytest.mark.parametrize("kind", ["duplicates", "jitter 1e-6", "jitter 1e-8", "grid", "one step apart"])
 def test_thousands_of_partners_change_nothing(kind: str, dim: int) -> None:
     """What products in float64 cannot tell apart, differences do."""
-    b = unit_vectors(3000, dim, kind)
+    b = one_step_apart(3000, dim) if kind == "one step apart" else unit_vectors(3000, dim, kind)
     a = np.concatenate([b[::300], unit_rows(b[:3] + np.float32(1e-6)), unit_vectors(3, dim, seed=1)])
     i, j = np.repeat(np.arange(len(a)), len(b)), np.tile(np.arange(len(b)), len(a))
     at, squares, to = nearest_of_pairs(a, b, i, j)

@@ -117,14 +117,14 @@ def test_distances_never_grow_along_the_picks(problem: Problem, stop: Stop) -> N
     assert np.isinf(found).sum() == (1 if len(found) and not len(pool) else 0)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(problems(), stops())
 def test_it_picks_what_the_textbook_picks(problem: Problem, stop: Stop) -> None:
     candidates, pool = problem
     equals_the_textbook(farthest_first(candidates, ArrayView(pool), stop), candidates, pool, stop)
 
 
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=100)
 @given(problems(most=60), stops(), st.booleans(), st.fixed_dictionaries(KNOBS))
 def test_it_picks_what_the_textbook_picks_whichever_way_it_takes(
     problem: Problem, stop: Stop, coarse: bool, knobs: dict[tuple[Any, str], Any]

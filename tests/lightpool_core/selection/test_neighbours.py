@@ -125,8 +125,8 @@ def test_more_queries_and_rows_than_a_block_change_nothing() -> None:
 
 @pytest.mark.parametrize("dim", [8, 150])
 def test_thousands_of_exact_duplicates_first_change_nothing(dim: int) -> None:
-    rows = np.concatenate([np.repeat(unit_vectors(1, dim), 5000, axis=0), unit_vectors(300, dim, seed=1)])
-    queries = np.concatenate([rows[4990:5010], unit_vectors(20, dim, seed=2)])
+    rows = np.concatenate([np.repeat(unit_vectors(1, dim), 3000, axis=0), unit_vectors(200, dim, seed=1)])
+    queries = np.concatenate([rows[2995:3005], unit_vectors(6, dim, seed=2)])
     for view in views(rows):
         assert_exact(view, view.rows, queries)
         assert_exact(view, view.rows, queries, 0.1)

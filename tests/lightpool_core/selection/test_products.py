@@ -38,7 +38,7 @@ def tells_products_within_its_margin(found: Contenders, squares: np.ndarray) -> 
     assert np.abs(found.dots - true).max(initial=0) <= found.margin
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=100)
 @given(problems(), st.booleans(), st.booleans(), st.integers(1, 9), st.integers(1, 9), st.integers(0, 99))
 def test_the_nearest_within_bounds_is_always_a_contender(
     problem: Problem, coarse: bool, exactly: bool, at_once: int, few: int, seed: int

@@ -81,7 +81,7 @@ def some_bounds(queries: Embeddings, rows: Embeddings, seed: int) -> np.ndarray:
     return np.array([rng.choice(options) for options in choices])
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 @given(
     st.sampled_from(KINDS),
     st.integers(1, 250),
@@ -136,10 +136,10 @@ def ways(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 def test_thousands_of_rows_are_searched_as_by_brute_force(kind: str, dim: int, monkeypatch: pytest.MonkeyPatch) -> None:
     for (where, name), value in SMALL.items():
         monkeypatch.setattr(where, name, value)
-    rows = off_length(unit_vectors(1500, dim, kind))
-    cells = Cells.over(rows[:1200]).extended(rows)
-    queries = np.concatenate([queries_for(rows, 16, 1), unit_vectors(5, dim, kind, seed=2), unit_vectors(3, dim)])
-    for bounds in (np.full(24, 5.0), np.full(24, 0.04), some_bounds(queries, rows, 3)):
+    rows = off_length(unit_vectors(1000, dim, kind))
+    cells = Cells.over(rows[:800]).extended(rows)
+    queries = np.concatenate([queries_for(rows, 10, 1), unit_vectors(3, dim, kind, seed=2), unit_vectors(2, dim)])
+    for bounds in (np.full(15, 5.0), np.full(15, 0.04), some_bounds(queries, rows, 3)):
         equals_brute_force(queries, rows, cells, bounds)
 
 
