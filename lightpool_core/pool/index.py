@@ -1,7 +1,8 @@
 """`index/`: a cache that makes a large pool fast to compare with. Anything in it may be taken away.
 
 `index.json` says what the other files cover and what their bytes sum up to (CRC-32); they are `rows.f32`, the
-embeddings as they lie in memory, `cells-N.npz`, and `graph-N.hnsw`, the hnswlib index, N the number of rows.
+embeddings as they lie in memory, `prefixes-N.npy` and `cells-N.npz`, how they are sorted, and `graph-N.hnsw`, the
+hnswlib index, N the number of rows.
 What is missing, stale or damaged is made again from `history/`; what only lacks the newest rows catches up.
 """
 
@@ -24,10 +25,11 @@ from lightpool_core.replacing import replacing
 from lightpool_core.selection.cells import Cells
 from lightpool_core.selection.hnsw import NeighbourIndex
 
-_FORMAT = 2
+_FORMAT = 3
 _HEADER = "index.json"
 _ROWS = "rows.f32"
-_CHUNK = 1 << 24
+_SMALL = ("basis", "order", "pivots", "cosines", "leaves", "blocks")
+"""What of the cells is read whole; their prefixes are mapped into memory."""
 
 Piece: TypeAlias = tuple[str, int]
 """Name of an immutable file of `history/`, and how many rows it holds."""
@@ -53,6 +55,7 @@ class _Header:
     """Digest of the names of the files that the rows come from, in the order of their rows."""
     hnswlib: str
     rows: int
+    prefixes: int
     cells: int
     graph: int
 
@@ -67,7 +70,7 @@ def cached_index(folder: Path, dim: int, pieces: Sequence[Piece], read: Reader) 
     header, held = _load(folder, header) if header else (None, None)
     count = sum(n for _, n in pieces)
     rows_sum = _caught_up_rows(folder, header, count, read)
-    rows = np.memmap(folder / _ROWS, np.float32, "r", shape=(count, dim))
+    rows = np.asarray(np.memmap(folder / _ROWS, np.float32, "r", shape=(count, dim)))
     if header and held and header.count == count:
         return Index(rows, *held)
     cells = held[0].extended(rows) if held else Cells.over(rows)
@@ -88,7 +91,7 @@ def _read_header(folder: Path, dim: int, pieces: Sequence[Piece]) -> _Header | N
     for number, (_, count) in enumerate(pieces, start=1):
         borders[count + max(borders)] = number
     known = borders.get(header.count, 0)
-    if not known or min(header.rows, header.cells, header.graph) < 0:
+    if not known or min(header.rows, header.prefixes, header.cells, header.graph) < 0:
         return None
     if (header.format, header.dim, header.hnswlib) != (_FORMAT, dim, _hnswlib_version()):
         return None
@@ -122,6 +125,7 @@ def _write_rows(stream: BinaryIO, start: int, count: int, read: Reader) -> None:
 
 def _load(folder: Path, header: _Header) -> tuple[_Header | None, tuple[Cells, NeighbourIndex] | None]:
     """The header if the rows are as they were written, and the rest if that is, too."""
+    # Beside each other: checksums leave Python's lock alone, while hnswlib holds on to it as long as it loads.
     with ThreadPoolExecutor(max_workers=1) as beside:
         rows = beside.submit(_sum, folder / _ROWS, header.count * header.dim * 4)
         cells = _load_cells(folder, header)
@@ -129,34 +133,38 @@ def _load(folder: Path, header: _Header) -> tuple[_Header | None, tuple[Cells, N
 
 
 def _load_cells(folder: Path, header: _Header) -> tuple[Cells, NeighbourIndex] | None:
-    cells_file, graph_file = _files(folder, header.count)
-    if (_sum(cells_file), _sum(graph_file)) != (header.cells, header.graph):
+    files = _files(folder, header.count)
+    if tuple(map(_sum, files)) != (header.prefixes, header.cells, header.graph):
         return None
+    prefixes_file, cells_file, graph_file = files
     try:
+        prefixes = np.asarray(np.load(prefixes_file, mmap_mode="r", allow_pickle=False))
         with np.load(cells_file, allow_pickle=False) as arrays:
-            cells = Cells(**{field.name: arrays[field.name] for field in fields(Cells)})
+            cells = Cells(prefixes=prefixes, **{name: arrays[name] for name in _SMALL})
         return cells, NeighbourIndex.load(graph_file, cells, header.count)
     except (OSError, ValueError, KeyError, RuntimeError):
         return None
 
 
 def _save(folder: Path, cells: Cells, graph: NeighbourIndex, *, dim: int, pieces: str, rows: int) -> None:
-    cells_file, graph_file = _files(folder, len(cells))
+    files = prefixes_file, cells_file, graph_file = _files(folder, len(cells))
+    with replacing(prefixes_file) as new, new.open("wb") as stream:
+        np.save(stream, cells.prefixes)
     with replacing(cells_file) as new, new.open("wb") as stream:
-        np.savez(stream, **{field.name: getattr(cells, field.name) for field in fields(cells)})
+        np.savez(stream, **{name: getattr(cells, name) for name in _SMALL})
     with replacing(graph_file) as new:
         graph.save(new)
-    header = _Header(_FORMAT, dim, len(cells), pieces, _hnswlib_version(), rows, _sum(cells_file), _sum(graph_file))
+    header = _Header(_FORMAT, dim, len(cells), pieces, _hnswlib_version(), rows, *map(_sum, files))
     with replacing(folder / _HEADER) as new:
         new.write_text(json.dumps(asdict(header)))
     # Until here the old header had its old files.
     for old in folder.iterdir():
-        if old not in (cells_file, graph_file, folder / _ROWS, folder / _HEADER):
+        if old not in (*files, folder / _ROWS, folder / _HEADER):
             old.unlink(missing_ok=True)
 
 
-def _files(folder: Path, count: int) -> tuple[Path, Path]:
-    return folder / f"cells-{count}.npz", folder / f"graph-{count}.hnsw"
+def _files(folder: Path, count: int) -> tuple[Path, Path, Path]:
+    return folder / f"prefixes-{count}.npy", folder / f"cells-{count}.npz", folder / f"graph-{count}.hnsw"
 
 
 def _sum(path: Path, end: int | None = None, *, start: int = 0, total: int = 0) -> int:
@@ -169,9 +177,7 @@ def _sum(path: Path, end: int | None = None, *, start: int = 0, total: int = 0) 
     if there < end or end <= 0:
         return -1
     content = np.memmap(path, np.uint8, "r", shape=(end,))
-    for at in range(start, end, _CHUNK):
-        total = zlib.crc32(content[at : min(at + _CHUNK, end)].data, total)
-    return total
+    return zlib.crc32(content[start:end].data, total)
 
 
 def _digest(pieces: Sequence[Piece]) -> str:

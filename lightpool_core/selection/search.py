@@ -6,6 +6,7 @@ Q: queries. M: rows. L: leaves. B: blocks. D: dimension. S: dimension of a prefi
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
 
@@ -18,7 +19,9 @@ from lightpool_core.selection.exact import in_blocks, lowered, nearest_of_pairs
 from lightpool_core.selection.products import Products
 
 _QUERIES_AT_ONCE = 1024
-_ENTRIES = 50_000_000
+_WORKERS = 2
+"""Searches side by side."""
+_ENTRIES = 25_000_000
 """Queries times leaves at once."""
 _PAIRS_AT_ONCE = 100_000
 _FEW = 1 / 256
@@ -61,11 +64,15 @@ def nearest_in_cells(
     """
     squares, found = np.full(len(queries), np.inf), np.full(len(queries), -1, dtype=np.int64)
     leaves = _Leaves(cells)
-    for part in in_blocks(np.arange(len(queries)), leaves.n_queries):
+
+    def look(part: Rows) -> None:
         search = _Search(queries[part], rows, cells, products, bounds[part])
         search.run(leaves)
         reached = search.found >= 0
         squares[part[reached]], found[part[reached]] = search.bounds[reached], search.found[reached]
+
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        list(pool.map(look, in_blocks(np.arange(len(queries)), leaves.n_queries)))
     return squares, found
 
 
@@ -96,15 +103,12 @@ class _Leaves:
         self._wide = np.flatnonzero(cells.cosines < 0)
         self.n_queries = max(1, min(_QUERIES_AT_ONCE, _ENTRIES // len(cosine)))
         """At most so many at once."""
-        self._products = np.empty((self.n_queries, len(cosine)), dtype=np.float32)
-        self._open = np.empty(self._products.shape, dtype=bool)
 
     def open_to(self, prefixes: Embeddings, bounds: ExactDistances, margin: float) -> Mask:
-        """(Q, L) True where a leaf may hold a row within the bound; the next call writes over it."""
+        """(Q, L) True where a leaf may hold a row within the bound."""
         cosine = 1.0 - np.minimum(bounds, _ALL) / 2
         queries = np.column_stack([prefixes, -cosine, np.sqrt(1.0 - cosine**2)]).astype(np.float32)
-        products = np.matmul(queries, self._pivots.T, out=self._products[: len(queries)])
-        mask: Mask = np.greater_equal(products, -3 * margin, out=self._open[: len(queries)])
+        mask: Mask = queries @ self._pivots.T >= -3 * margin
         mask[:, self._wide] = True
         mask[bounds >= _ALL] = True
         return mask

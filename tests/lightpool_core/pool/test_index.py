@@ -54,7 +54,7 @@ def written(folder: Path) -> dict[str, int]:
 
 
 def names(n: int) -> list[str]:
-    return [f"cells-{n}.npz", f"graph-{n}.hnsw", "index.json", "rows.f32"]
+    return [f"cells-{n}.npz", f"graph-{n}.hnsw", "index.json", f"prefixes-{n}.npy", "rows.f32"]
 
 
 def assert_it_serves(index: Index, rows: Embeddings) -> None:
@@ -196,7 +196,7 @@ def test_a_damaged_index_of_a_grown_pool_is_made_again(
     assert sorted(files(tmp_path)) == names(400)
 
 
-@pytest.mark.parametrize("name", ["cells-400.npz", "graph-400.hnsw"])
+@pytest.mark.parametrize("name", ["cells-400.npz", "graph-400.hnsw", "prefixes-400.npy"])
 def test_what_is_not_damaged_is_kept(name: str, tmp_path: Path) -> None:
     source = Source(ROWS)
     source.index_in(tmp_path)
@@ -207,7 +207,7 @@ def test_what_is_not_damaged_is_kept(name: str, tmp_path: Path) -> None:
     assert (tmp_path / "rows.f32").stat().st_ino == file.st_ino
 
 
-@pytest.mark.parametrize("name", ["cells-400.npz", "graph-400.hnsw", "rows.f32"])
+@pytest.mark.parametrize("name", ["cells-400.npz", "graph-400.hnsw", "prefixes-400.npy", "rows.f32"])
 def test_a_file_of_another_index_is_found_out(name: str, tmp_path: Path) -> None:
     source = Source(ROWS)
     source.index_in(tmp_path / "a")
@@ -245,7 +245,9 @@ def test_a_header_that_says_something_else_is_replaced(name: str, tmp_path: Path
     assert_it_recovers(tmp_path, source)
 
 
-@pytest.mark.parametrize("gone", [("rows.f32",), ("cells-400.npz",), ("graph-400.hnsw",), tuple(names(400)[:2])])
+@pytest.mark.parametrize(
+    "gone", [("rows.f32",), ("cells-400.npz",), ("graph-400.hnsw",), ("prefixes-400.npy",), tuple(names(400)[:2])]
+)
 def test_a_header_that_says_that_nothing_is_there_is_not_believed(gone: tuple[str, ...], tmp_path: Path) -> None:
     """-1 is how a file is known that is not there."""
     source = Source(ROWS)
@@ -428,22 +430,19 @@ def test_a_history_that_lacks_rows_is_corrupt(n: int, tmp_path: Path) -> None:
     assert_it_recovers(tmp_path, Source(ROWS))
 
 
-def test_the_sum_goes_on_from_one_chunk_to_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sum_goes_on_from_the_old_rows_to_the_new(tmp_path: Path) -> None:
     Source(ROWS[:150]).index_in(tmp_path)
-    monkeypatch.setattr(module, "_CHUNK", 1000)
     source = Source(ROWS, 150)
     assert_it_serves(source.index_in(tmp_path), ROWS)
     assert source.n_read == 250
-    monkeypatch.undo()
     assert_it_recovers(tmp_path, source)
     flipped(0.6)(tmp_path / "rows.f32")
-    monkeypatch.setattr(module, "_CHUNK", 1000)
     assert_it_recovers(tmp_path, source)
 
 
 def test_the_header_says_what_the_files_are(tmp_path: Path) -> None:
     Source(ROWS, 150).index_in(tmp_path)
     header: dict[str, Any] = json.loads((tmp_path / "index.json").read_text())
-    assert list(header) == ["format", "dim", "count", "pieces", "hnswlib", "rows", "cells", "graph"]
+    assert list(header) == ["format", "dim", "count", "pieces", "hnswlib", "rows", "prefixes", "cells", "graph"]
     assert (header["dim"], header["count"]) == (DIM, 400)
     assert (tmp_path / "rows.f32").read_bytes() == ROWS.tobytes()

@@ -185,7 +185,7 @@ def test_a_file_or_a_folder_in_the_way_of_the_index_is_no_hindrance(pool: Datapo
     (pool.path / "index").write_text("a file")
     assert_its_view_is_exact(pool, indexed=False)
     (pool.path / "index").unlink()
-    for name in ("rows.f32", "cells-65.npz", "graph-65.hnsw", "index.json"):
+    for name in ("rows.f32", "cells-65.npz", "graph-65.hnsw", "prefixes-65.npy", "index.json"):
         (pool.path / "index" / name).mkdir(parents=True)
         assert_its_view_is_exact(pool, indexed=False)
         (pool.path / "index" / name).rmdir()
