@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lightpool_core.pool.datapool import Datapool
     from lightpool_core.pool.history import Version
     from lightpool_core.pool.why import Decision
-    from lightpool_core.report import Report
+    from lightpool_core.report import Pace, Report
     from lightpool_core.selecting import curve, select
     from lightpool_core.selection.sampler import PoolView, Sampler, Selection
     from lightpool_core.selection.stop import Stop
@@ -33,6 +33,7 @@ _HOMES = {
     "Overrides": "settings",
     "PluginChoice": "settings",
     "PoolView": "selection.sampler",
+    "Pace": "report",
     "Report": "report",
     "Sampler": "selection.sampler",
     "Selection": "selection.sampler",
@@ -54,6 +55,7 @@ __all__ = [
     "LightpoolError",
     "Mode",
     "Overrides",
+    "Pace",
     "PluginChoice",
     "PoolView",
     "Report",

@@ -10,22 +10,24 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from lightpool_core import accounts
+from lightpool_core.assembly import Members, embed
 from lightpool_core.device import check_device
 from lightpool_core.embedding.embedder import Embedder
 from lightpool_core.errors import SettingsError
+from lightpool_core.journalling import clear_journals, journal_of, keep_embeddings
 from lightpool_core.media.export import Picked, output_folder, write_samples
 from lightpool_core.media.inputs import list_sources
 from lightpool_core.media.source import Source
 from lightpool_core.opening import check_free, create, described, embedder_of, is_pool, opened_for_writing
 from lightpool_core.pool import decisions
 from lightpool_core.pool.datapool import Datapool
-from lightpool_core.pool.history import Version, now
-from lightpool_core.pool.ledger import Outcome, rows_of
-from lightpool_core.pool.runs import Run
+from lightpool_core.pool.ledger import rows_of
+from lightpool_core.pool.runs import Run, journals
 from lightpool_core.progress import SILENT, Progress
-from lightpool_core.proposal import Members, Proposal, choose, embed, nothing, stop_for
+from lightpool_core.proposal import Proposal, choose, nothing, stop_for
 from lightpool_core.registry import make
-from lightpool_core.report import Problem, Report, SampleCounts, SourceCounts, Stopwatch
+from lightpool_core.report import Problem, Report, SampleCounts, Stopwatch
 from lightpool_core.selection.reasons import explain
 from lightpool_core.settings import Overrides, Settings
 from lightpool_core.triage import Triage, nothing_known, triage, with_corrupt_copies
@@ -102,33 +104,36 @@ class _Append:
             with self.clock("comparing"):
                 known = nothing_known if self.mode.process_all else pool.ledger.known
                 sorted_out = triage(unseen, known, self.progress)
-            proposal = self._propose(pool, sorted_out, embedder)
-            sorted_out = with_corrupt_copies(sorted_out, proposal.outcomes)
-            report = self._report(pool, len(sources), sorted_out, proposal)
-            self._export(proposal)
-            if self.mode.dry_run or not unseen:
-                return report
-            return self._commit(pool, report, proposal, sorted_out)
+            run = None if self.mode.dry_run or not unseen else Run.begin(self.path)
+            try:
+                proposal = self._propose(pool, sorted_out, embedder, run)
+                sorted_out = with_corrupt_copies(sorted_out, proposal.outcomes)
+                report = self._report(pool, len(sources), sorted_out, proposal)
+                self._export(proposal)
+            except BaseException:
+                if run:
+                    run.discard()
+                raise
+            return self._commit(pool, run, report, proposal, sorted_out) if run else report
 
     def _embedder(self, pool: Datapool, *, needed: bool) -> Embedder | None:
         """The pool's embedder, verified before any work; None where there is none to do and no other was asked for."""
         other = self.settings.embedder != Settings.read(self.path).embedder
         return embedder_of(pool, self.settings) if needed or other else None
 
-    def _propose(self, pool: Datapool, sorted_out: Triage, embedder: Embedder | None) -> Proposal:
+    def _propose(self, pool: Datapool, sorted_out: Triage, embedder: Embedder | None, run: Run | None) -> Proposal:
         """Candidates from the fresh sources, and the sampler's choice among them."""
         sampler = make("sampler", self.settings.sampler, device=self.settings.device)
         if embedder is None or not sorted_out.fresh:
             return nothing(pool.dim)
         stop = stop_for(self.settings.stop, embedder)
-        with self.clock("embedding"):
-            candidates, outcomes, n_decoded = embed(
-                sorted_out.fresh, Members.of(pool), embedder, fps=self.settings.fps, progress=self.progress
-            )
+        with self.clock("embedding"), journal_of(run, embedder, journals(self.path)) as journal:
+            reading, members = self.settings.reading, Members.of(pool)
+            embedding = embed(sorted_out.fresh, members, embedder, journal, reading=reading, progress=self.progress)
         with self.clock("selecting"):
             view, seed = pool.view(device=self.settings.device, locked=True), self.settings.seed
-            selection = choose(candidates, view, sampler, stop, seed=seed, progress=self.progress)
-        return Proposal(candidates, selection, outcomes, n_decoded, view)
+            selection = choose(embedding.candidates, view, sampler, stop, seed=seed, progress=self.progress)
+        return Proposal(embedding, selection, view)
 
     def _export(self, proposal: Proposal) -> None:
         # Before the commit: a folder that cannot be written to must not cost the samples of this run.
@@ -145,10 +150,10 @@ class _Append:
             pool=str(self.path),
             version=pool.version.number,
             pool_size=len(pool) + n_selected,
-            sources=_source_counts(n_found, new),
+            sources=accounts.source_counts(n_found, new),
             samples=SampleCounts(
-                decoded=proposal.n_decoded,
-                duplicates=proposal.n_decoded - len(proposal.candidates),
+                decoded=proposal.embedding.n_decoded,
+                duplicates=proposal.embedding.n_decoded - len(proposal.candidates),
                 candidates=len(proposal.candidates),
                 selected=n_selected,
                 rejected=len(proposal.candidates) - n_selected,
@@ -161,28 +166,31 @@ class _Append:
             dry_run=self.mode.dry_run,
             corrupt=tuple(Problem(o.source.name, o.reason) for o in new if o.status == "corrupt"),
             cut_short=tuple(Problem(o.source.name, o.reason) for o in new if o.status == "processed" and o.reason),
+            pace=accounts.pace(proposal.embedding),
             seconds=self.clock.seconds,
         )
 
-    def _commit(self, pool: Datapool, report: Report, proposal: Proposal, sorted_out: Triage) -> Report:
+    def _commit(self, pool: Datapool, run: Run, report: Report, proposal: Proposal, sorted_out: Triage) -> Report:
         """Samples first, ledger second, views last: cut anywhere, the next command completes it."""
         seen = [*sorted_out.settled, *sorted_out.unchanged, *proposal.outcomes]
         grows = len(proposal.selection.indices) > 0
         number = pool.version.number + grows
         decided = self._explained(pool, proposal, number)
-        run = Run.begin(self.path)
         run.owe(rows_of(seen, run.name))  # first: a run that owes something and never was committed is taken away
         report = dataclasses.replace(report, run=run.name, version=number)
-        run.write(report.to_json(), _filenames(proposal, report, seen))
+        run.write(report.to_json(), accounts.filenames(proposal, report, seen))
         run.explain(decided)
+        if self.settings.keep_embeddings:  # before the commit: cut off after it, they are there
+            keep_embeddings(run, proposal.embedding, self.path)
         if grows:
             with self.clock("committing"):
-                version = _version(pool, report, run)
-                pool = pool.commit(_rows(proposal, version), version)
+                version = accounts.version(pool, report, run)
+                pool = pool.commit(accounts.rows(proposal, version), version)
         note = {"number": number, "run": run.name}
         pool.ledger.record_rows(run.owed(), note)
         run.write(report.to_json(), {})  # once more, with the seconds of the commit
         run.settle()
+        clear_journals(run, proposal.embedding.keys, self.path)
         pool.refresh_csv()
         if grows and not self.settings.keep_history:
             pool.prune()
@@ -202,58 +210,3 @@ class _Append:
                 progress=self.progress,
             )
             return decisions.rows_of(candidates, reasons, pool, number)
-
-
-def _source_counts(n_found: int, new: Sequence[Outcome]) -> SourceCounts:
-    n = {status: sum(o.status == status for o in new) for status in ("processed", "duplicate", "corrupt")}
-    return SourceCounts(n_found, n_found - len(new), len(new), n["processed"], n["duplicate"], n["corrupt"])
-
-
-def _version(pool: Datapool, report: Report, run: Run) -> Version:
-    return Version(
-        number=report.version,
-        time=now(),
-        samples=report.pool_size,
-        added=report.samples.selected,
-        event="append",
-        dim=pool.dim,
-        fingerprint=pool.version.fingerprint,
-        run=run.name,
-        counts={"sources": dataclasses.asdict(report.sources), "samples": dataclasses.asdict(report.samples)},
-    )
-
-
-def _rows(proposal: Proposal, version: Version) -> pa.Table:
-    """The chosen samples as rows of `history/`, without their positions."""
-    chosen, distances = proposal.chosen, proposal.selection.distances
-    outcomes = {outcome.source.name: outcome for outcome in proposal.outcomes}
-    sources = [outcomes[ref.source] for ref in chosen.refs]
-    vectors = pa.FixedSizeListArray.from_arrays(pa.array(chosen.embeddings.ravel()), chosen.embeddings.shape[1])
-    return pa.table({
-        "filename": pa.array(chosen.filenames, pa.string()),
-        "embedding": vectors,
-        "label": pa.array(chosen.labels),
-        "label_name": pa.array([outcome.source.label_name for outcome in sources], pa.string()),
-        "source": pa.array([ref.source for ref in chosen.refs], pa.string()),
-        "file": pa.array([outcome.source.location for outcome in sources], pa.string()),
-        "frame": pa.array([ref.frame for ref in chosen.refs], pa.int64()),
-        "time": pa.array([ref.time for ref in chosen.refs], pa.float64()),
-        "width": pa.array(chosen.metadata["width"]),
-        "height": pa.array(chosen.metadata["height"]),
-        "digest": pa.array(chosen.digests, pa.string()),
-        "source_digest": pa.array([outcome.digest for outcome in sources], pa.string()),
-        "distance": pa.array([None if d == float("inf") else d for d in distances], pa.float32()),
-        "version": pa.array([version.number] * len(chosen), pa.int64()),
-        "run": pa.array([version.run] * len(chosen), pa.string()),
-    })  # fmt: skip
-
-
-def _filenames(proposal: Proposal, report: Report, seen: Sequence[Outcome]) -> dict[str, list[str]]:
-    chosen = set(proposal.selection.indices.tolist())
-    names = proposal.candidates.filenames
-    return {
-        "sampled": proposal.chosen.filenames,
-        "removed": [name for i, name in enumerate(names) if i not in chosen],
-        "corrupt": [problem.filename for problem in report.corrupt],
-        "duplicate": [outcome.source.name for outcome in seen if outcome.status == "duplicate"],
-    }

@@ -46,9 +46,9 @@ def unit_rows(vectors: npt.ArrayLike) -> Embeddings:
     return np.ascontiguousarray(wide / lengths[:, None], dtype=np.float32)
 
 
-def pixel_digest(pixels: Pixels) -> str:
-    """Identity of a picture: equal for equal pixels of equal shape, whatever file they came from."""
+def array_digest(array: Array) -> str:
+    """Identity of an array: equal for equal values of equal shape and type."""
     digest = hashlib.blake2b(digest_size=16)
-    digest.update(repr(pixels.shape).encode())
-    digest.update(np.ascontiguousarray(pixels).data)
+    digest.update(f"{array.dtype.str} {array.shape}".encode())
+    digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

@@ -15,6 +15,9 @@ class Stage(Protocol):
     def advance(self, n: int = 1) -> None:
         """`n` more units are done."""
 
+    def note(self, text: str) -> None:
+        """A word on how it goes, in place of the one before."""
+
 
 class Progress(Protocol):
     """Where stages are announced; `lightpool_cli.console` draws them."""
@@ -31,6 +34,9 @@ class _SilentStage:
         return None
 
     def advance(self, n: int = 1) -> None:
+        return None
+
+    def note(self, text: str) -> None:
         return None
 
 

@@ -30,7 +30,7 @@ class SampleCounts:
 
     decoded: int = 0
     duplicates: int = 0
-    """Same pixels as another sample, or in the pool already."""
+    """They look the same as another sample, or are in the pool already."""
     candidates: int = 0
     selected: int = 0
     rejected: int = 0
@@ -42,6 +42,24 @@ class Problem:
 
     filename: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How the pictures were embedded, and what that took."""
+
+    precision: str = ""
+    """In which the embedder computed, and on what; empty where it does not say."""
+    pictures_per_second: float = 0.0
+    """Of this run; pictures whose embeddings were known from an earlier one are not counted."""
+    bottleneck: str = ""
+    """What the whole waited for: `decode`, `prepare` or `embed`; empty where nothing had to be embedded."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """`decode` and `prepare`, core time of the workers; `embed` and `wait`, wall time of the embedder."""
+    by_key_frames: int = 0
+    """Videos of which only key frames were decoded, because all that were to be sampled are key frames."""
+    known: int = 0
+    """Pictures whose embeddings an earlier run had written down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +85,7 @@ class Report:
     corrupt: tuple[Problem, ...] = ()
     cut_short: tuple[Problem, ...] = ()
     """Sources that were decoded up to a broken place."""
+    pace: Pace = Pace()
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall time per stage."""
 

@@ -12,17 +12,20 @@ import numpy as np
 
 from lightpool_core.appending import listed
 from lightpool_core.arrays import Distances, Embeddings, Labels
+from lightpool_core.assembly import Members, embed
 from lightpool_core.candidates import Candidates
 from lightpool_core.curves import NOT_DIVERSITY, Curve
 from lightpool_core.device import check_device
 from lightpool_core.embeddings_file import read_embeddings
 from lightpool_core.errors import SettingsError, SourceError
+from lightpool_core.journalling import journal_of
 from lightpool_core.media.source import SampleRef
 from lightpool_core.opening import embedder_of
 from lightpool_core.pool.datapool import Datapool
 from lightpool_core.pool.latest import write_embeddings_csv
+from lightpool_core.pool.runs import kept_journals
 from lightpool_core.progress import SILENT, Progress
-from lightpool_core.proposal import Members, choose, embed, stop_for
+from lightpool_core.proposal import choose, stop_for
 from lightpool_core.registry import make
 from lightpool_core.report import Problem
 from lightpool_core.selection.neighbours import ArrayView
@@ -127,6 +130,8 @@ def _refuse_idle_options(embeddings: str | Path | None, overrides: Overrides) ->
         "-e": overrides.embedder_options or None,
         "--filenames": overrides.filenames,
         "--fps": overrides.fps,
+        "--timeout": overrides.timeout,
+        "--max-megapixels": overrides.max_megapixels,
     }
     idle = [name for name, value in given.items() if value is not None]
     if overrides.inputs is None and idle:
@@ -135,7 +140,7 @@ def _refuse_idle_options(embeddings: str | Path | None, overrides: Overrides) ->
 
 def _settings(pool: Datapool | None, overrides: Overrides) -> Settings:
     """The pool's settings; its stopping conditions only where raw input is judged as an append would."""
-    settings = Settings.read(pool.path) if pool else Settings()
+    settings = Settings.read(pool.path) if pool is not None else Settings()
     stops_given = overrides.n_samples is not None or overrides.min_distance is not None
     if overrides.inputs is None or stops_given:
         return dataclasses.replace(settings, n_samples=None, min_distance=None)
@@ -150,9 +155,9 @@ def _from_file(path: Path, pool: Datapool | None, device: str) -> tuple[Candidat
             f"embeddings file {path} has dimension {dim}, the pool {pool.path} {pool.dim}: not the same embedder"
         )
     if not file.selected.any():
-        view = pool.view(device=device) if pool else _empty(dim, device)
+        view = pool.view(device=device) if pool is not None else _empty(dim, device)
         return _candidates(file.filenames, file.embeddings, file.labels), view
-    kept = [file.embeddings[file.selected], *([pool.embeddings] if pool else [])]
+    kept = [file.embeddings[file.selected], *([pool.embeddings] if pool is not None else [])]
     open_rows = np.flatnonzero(~file.selected)
     names = [file.filenames[row] for row in open_rows]
     candidates = _candidates(names, file.embeddings[open_rows], file.labels[open_rows])
@@ -161,13 +166,16 @@ def _from_file(path: Path, pool: Datapool | None, device: str) -> tuple[Candidat
 
 def _from_inputs(pool: Datapool | None, settings: Settings, progress: Progress) -> Picks:
     sources = listed(settings, Path(), progress)
-    embedder = embedder_of(pool, settings) if pool else make("embedder", settings.embedder, device=settings.device)
-    members = Members.of(pool) if pool else Members()
+    if pool is not None:  # an empty one counts
+        embedder, members = embedder_of(pool, settings), Members.of(pool)
+    else:
+        embedder, members = make("embedder", settings.embedder, device=settings.device), Members()
     sorted_out = triage(sources, nothing_known, progress)
-    candidates, outcomes, _ = embed(sorted_out.fresh, members, embedder, fps=settings.fps, progress=progress)
-    view = pool.view(device=settings.device) if pool else _empty(embedder.dim, settings.device)
-    picks = _picked(candidates, view, settings, stop_for(settings.stop, embedder), progress)
-    seen = (*with_corrupt_copies(sorted_out, outcomes).settled, *outcomes)
+    with journal_of(None, embedder, kept_journals(pool.path) if pool is not None else ()) as journal:
+        embedding = embed(sorted_out.fresh, members, embedder, journal, reading=settings.reading, progress=progress)
+    view = pool.view(device=settings.device) if pool is not None else _empty(embedder.dim, settings.device)
+    picks = _picked(embedding.candidates, view, settings, stop_for(settings.stop, embedder), progress)
+    seen = (*with_corrupt_copies(sorted_out, embedding.outcomes).settled, *embedding.outcomes)
     corrupt = tuple(Problem(o.source.name, o.reason) for o in seen if o.status == "corrupt")
     return dataclasses.replace(picks, corrupt=corrupt)
 

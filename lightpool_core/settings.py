@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lightpool_core.errors import SettingsError
+from lightpool_core.media.reading import MAX_PIXELS, TIMEOUT, Reading
 from lightpool_core.replacing import replacing
 from lightpool_core.selection.stop import Stop
 
@@ -48,6 +50,12 @@ class Settings:
     """False leaves only the newest version restorable."""
     csv: bool = True
     """False leaves `datapool_latest.csv` out, for pools of many millions."""
+    timeout: float = TIMEOUT
+    """Seconds after which a raw file that nothing comes of is given up."""
+    max_megapixels: float = MAX_PIXELS / 1e6
+    """Pictures of more are refused."""
+    keep_embeddings: bool = False
+    """True keeps the embeddings of all candidates, so that no later run has to embed them again."""
     device: str = "auto"
     """Where this run computes; a property of the machine, which no pool remembers."""
 
@@ -57,11 +65,19 @@ class Settings:
             raise SettingsError(f"seed {self.seed} is negative; give a whole number from 0 up")
         if self.fps is not None and not 0 < self.fps <= 1000:
             raise SettingsError(f"fps {self.fps} is not above 0 and at most 1000; 'all' takes every frame")
+        for name in ("timeout", "max_megapixels"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise SettingsError(f"{name} {getattr(self, name)} is not a number above 0")
 
     @property
     def stop(self) -> Stop:
         """The stopping conditions."""
         return Stop.of(self.n_samples, self.min_distance)
+
+    @property
+    def reading(self) -> Reading:
+        """How sources are read."""
+        return Reading(fps=self.fps, max_pixels=int(self.max_megapixels * 1e6), timeout=self.timeout)
 
     def write(self, pool: Path) -> None:
         """Replace the settings of the pool in the folder `pool`, atomically."""
@@ -109,16 +125,15 @@ class Overrides:
     """Frames per second, or `all`."""
     seed: int | None = None
     keep_history: bool | None = None
+    timeout: float | None = None
+    max_megapixels: float | None = None
+    keep_embeddings: bool | None = None
     device: str | None = None
     """`auto`, `cpu`, `cuda`, `cuda:N` or `mps`."""
 
     def over(self, settings: Settings) -> Settings:
         """`settings` with these changes."""
-        changes: dict[str, Any] = {
-            name: getattr(self, name)
-            for name in ("n_samples", "min_distance", "seed", "keep_history", "device")
-            if getattr(self, name) is not None
-        }
+        changes: dict[str, Any] = {name: getattr(self, name) for name in _PLAIN if getattr(self, name) is not None}
         if self.inputs is not None:
             changes["inputs"] = tuple(Path(os.path.abspath(path)) for path in self.inputs)
             changes["filenames"] = None  # a list of what is in the pool's own inputs
@@ -129,6 +144,11 @@ class Overrides:
         changes["embedder"] = _choice(settings.embedder, self.embedder, self.embedder_options)
         changes["sampler"] = _choice(settings.sampler, self.sampler, self.sampler_options)
         return dataclasses.replace(settings, **changes)
+
+
+_PLAIN = (
+    "n_samples", "min_distance", "seed", "keep_history", "timeout", "max_megapixels", "keep_embeddings", "device",
+)  # fmt: skip
 
 
 def _choice(now: PluginChoice, name: str | None, options: Mapping[str, Any]) -> PluginChoice:
@@ -161,6 +181,9 @@ def _to_plain(settings: Settings) -> dict[str, Any]:
         "seed": settings.seed,
         "keep_history": settings.keep_history,
         "csv": settings.csv,
+        "timeout": settings.timeout,
+        "max_megapixels": settings.max_megapixels,
+        "keep_embeddings": settings.keep_embeddings,
         "filenames": str(settings.filenames) if settings.filenames else None,
         "embedder": {"name": settings.embedder.name, **settings.embedder.options},
         "sampler": {"name": settings.sampler.name, **settings.sampler.options},
@@ -179,6 +202,9 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "seed": (int,),
     "keep_history": (bool,),
     "csv": (bool,),
+    "timeout": (int, float),
+    "max_megapixels": (int, float),
+    "keep_embeddings": (bool,),
 }
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import pickle
 
 import numpy as np
 
 from lightpool_core.arrays import Array, Embeddings, Pixels, unit_rows
 from lightpool_core.candidates import Candidates
-from lightpool_core.embedding.embedder import Embedder
+from lightpool_core.embedding.embedder import Embedder, batch_size_of, preparer_of
 from lightpool_core.errors import ContractViolation
 from lightpool_core.media.source import SampleRef, frame_name
 from lightpool_core.selection.neighbours import ArrayView
@@ -31,9 +32,24 @@ def check_embedder(embedder: Embedder) -> None:
     prepared = [np.asarray(embedder.prepare(picture)) for picture in _pictures()]
     shapes = sorted({array.shape for array in prepared})
     _require(len(shapes) == 1, name, f"prepares pictures to different shapes, {shapes}")
+    _require(batch_size_of(embedder) > 0, name, "has no batch_size above 0")
+    _check_travels(embedder, name)
     together = _embedded(embedder, np.stack(prepared))
     alone = np.concatenate([_embedded(embedder, array[None]) for array in prepared])
     _require(np.allclose(together, alone, atol=1e-3), name, "answers otherwise for a picture alone than in a batch")
+
+
+def _check_travels(embedder: Embedder, name: str) -> None:
+    """What prepares pictures in worker processes has to get there, and to prepare them just the same."""
+    try:
+        preparer = pickle.loads(pickle.dumps(preparer_of(embedder)))  # noqa: S301  # our own bytes
+    except Exception as error:  # whatever a plugin holds may refuse in its own way
+        raise ContractViolation(
+            f"plugin {name} cannot be pickled ({error}); give it a method preparer() that answers with what can"
+        ) from error
+    for picture in _pictures():
+        same = np.array_equal(preparer.prepare(picture), embedder.prepare(picture))
+        _require(same, name, "prepares pictures otherwise in a worker process")
 
 
 def check_sampler(sampler: Sampler) -> None:

@@ -65,15 +65,20 @@ def triage(sources: Sequence[Source], known: Lookup, progress: Progress = SILENT
 
 
 def with_corrupt_copies(sorted_out: Triage, decoded: Sequence[Outcome]) -> Triage:
-    """`sorted_out`, where copies of a file that turned out corrupt when it was decoded are corrupt as well."""
-    reasons = {(o.digest, o.source.kind): o.reason for o in decoded if o.status == "corrupt" and o.digest}
-    settled = tuple(
-        dataclasses.replace(outcome, status="corrupt", reason=reasons[outcome.digest, outcome.source.kind])
-        if (outcome.digest, outcome.source.kind) in reasons
-        else outcome
-        for outcome in sorted_out.settled
-    )
-    return dataclasses.replace(sorted_out, settled=settled)
+    """`sorted_out`, where copies of a file that turned out corrupt when it was decoded are corrupt as well.
+
+    Those of a file that could not be read this time are remembered as little as the file itself.
+    """
+    digests = {entry.source.file: entry.digest for entry in sorted_out.fresh}
+    failed = {(digests.get(o.source.file), o.source.kind): o for o in decoded if o.status == "corrupt"}
+
+    def judged(copy: Outcome) -> Outcome:
+        original = failed.get((copy.digest, copy.source.kind)) if copy.digest else None
+        if original is None:
+            return copy
+        return dataclasses.replace(copy, status="corrupt", reason=original.reason, digest=original.digest)
+
+    return dataclasses.replace(sorted_out, settled=tuple(map(judged, sorted_out.settled)))
 
 
 def nothing_known(_digests: Iterable[str]) -> Mapping[str, Record]:

@@ -11,7 +11,7 @@ import typer
 from lightpool_cli import console, options
 
 if TYPE_CHECKING:
-    from lightpool_core import Report
+    from lightpool_core import Pace, Report
 
 
 def append(
@@ -35,6 +35,9 @@ def append(
         typer.Option(metavar="DIR", help="Write the newly chosen samples there as images, named as in the CSV."),
     ] = None,
     device: options.Device = None,
+    timeout: options.Timeout = None,
+    max_megapixels: options.MaxMegapixels = None,
+    keep_embeddings: options.KeepEmbeddings = False,
     no_keep_history: options.NoKeepHistory = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -55,8 +58,10 @@ def append(
     from lightpool_core import append as run
 
     plugins = (embedder, embedder_options, sampler, sampler_options)
-    stop = (n_samples, min_distance)
-    wanted = options.overrides(inputs, filenames, plugins, stop, fps, seed, no_keep_history, device)
+    stop, limits = (n_samples, min_distance), (timeout, max_megapixels)
+    wanted = options.overrides(
+        inputs, filenames, plugins, stop, fps, seed, no_keep_history, device, limits, keep_embeddings
+    )
     with console.progress(quiet) as progress:
         report = run(pool, wanted, Mode(process_all, dry_run, output), progress)
     if json:
@@ -81,6 +86,8 @@ def _summary(report: Report) -> Iterator[tuple[str, object]]:
         yield "", f"and {len(report.corrupt) - _SHOWN} more, in {report.pool}/runs/{report.run}/report.json"
     for problem in report.cut_short[:_SHOWN]:
         yield "  cut short", f"{problem.filename}: {problem.reason}"
+    if len(report.cut_short) > _SHOWN:
+        yield "", f"and {len(report.cut_short) - _SHOWN} more, in {report.pool}/runs/{report.run}/report.json"
     if not sources.new:
         yield "", "nothing new: the pool is as it was"
         return
@@ -88,9 +95,20 @@ def _summary(report: Report) -> Iterator[tuple[str, object]]:
     yield "selected", f"{samples.selected} by {report.sampler}, {_stop(report)}"
     if samples.candidates and not samples.selected:
         yield "", "nothing differs enough: no new version"
+    yield from _pace(report.pace)
     yield "seconds", ", ".join(f"{name} {seconds:.1f}" for name, seconds in report.seconds.items())
 
 
+def _pace(pace: Pace) -> Iterator[tuple[str, object]]:
+    if pace.pictures_per_second:
+        yield "embedded", f"{pace.pictures_per_second:g} pictures/s, waiting for {_WAITED_FOR[pace.bottleneck]}"
+    if pace.known:
+        yield "", f"{pace.known} pictures were embedded before"
+    if pace.by_key_frames:
+        yield "", f"videos by key frames alone, for all that were to be sampled are key frames: {pace.by_key_frames}"
+
+
+_WAITED_FOR = {"decode": "decoding", "prepare": "preparing", "embed": "the embedder"}
 _SHOWN = 10
 
 

@@ -43,6 +43,7 @@ def progress(quiet: bool) -> Iterator[Progress]:
         TextColumn("{task.fields[rate]}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
     )
     with Bars(*columns, console=console) as bars:
         yield _Drawn(bars)
@@ -118,7 +119,7 @@ class _Drawn:
         self._bars = bars
 
     def stage(self, name: str, total: int | None = None) -> Stage:
-        return _DrawnStage(self._bars, self._bars.add_task(name, total=total, rate=""))
+        return _DrawnStage(self._bars, self._bars.add_task(name, total=total, rate="", note=""))
 
 
 class _DrawnStage:
@@ -136,3 +137,6 @@ class _DrawnStage:
         self._bars.advance(self._task, n)
         speed = next(task.speed for task in self._bars.tasks if task.id == self._task)
         self._bars.update(self._task, rate=f"{speed:.0f}/s" if speed else "")
+
+    def note(self, text: str) -> None:
+        self._bars.update(self._task, note=text)

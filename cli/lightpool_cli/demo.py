@@ -92,7 +92,7 @@ def _run(output: object) -> None:
 
     import ffmpeg
 
-    from lightpool_core.media.video import ffmpeg_command
+    from lightpool_core.media.ffmpeg import ffmpeg_command
 
     command = ffmpeg.compile(output, cmd=ffmpeg_command())
     subprocess.run([*command, "-nostdin", "-loglevel", "error"], check=True, stdin=subprocess.DEVNULL)

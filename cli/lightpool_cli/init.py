@@ -17,6 +17,9 @@ def init(
     min_distance: options.MinDistance = None,
     fps: options.Fps = None,
     seed: options.Seed = None,
+    timeout: options.Timeout = None,
+    max_megapixels: options.MaxMegapixels = None,
+    keep_embeddings: options.KeepEmbeddings = False,
     no_keep_history: options.NoKeepHistory = False,
 ) -> None:
     """Make an empty datapool and write its settings to datapool.toml.
@@ -32,7 +35,9 @@ def init(
     from lightpool_core import Settings, create
 
     plugins = (embedder, embedder_options, sampler, sampler_options)
-    stop = (n_samples, min_distance)
-    wanted = options.overrides(inputs, filenames, plugins, stop, fps, seed, no_keep_history)
+    stop, limits = (n_samples, min_distance), (timeout, max_megapixels)
+    wanted = options.overrides(
+        inputs, filenames, plugins, stop, fps, seed, no_keep_history, limits=limits, keep_embeddings=keep_embeddings
+    )
     made = create(pool, wanted.over(Settings()))
     console.lines([f"made an empty datapool in {made.path}; grow it with: lightpool append --pool {made.path}"])

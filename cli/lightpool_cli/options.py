@@ -120,6 +120,21 @@ Device = Annotated[
         help="Where to compute: auto, cpu, cuda, cuda:N or mps. [default: auto]",
     ),
 ]
+Timeout = Annotated[
+    str | None,
+    typer.Option(metavar="SECONDS", help="Give up a file that nothing comes of for so long. [default: 60]"),
+]
+MaxMegapixels = Annotated[
+    str | None,
+    typer.Option(metavar="N", help="Refuse pictures of more pixels. [default: 90]"),
+]
+KeepEmbeddings = Annotated[
+    bool,
+    typer.Option(
+        "--keep-embeddings",
+        help="Keep the embeddings of all candidates: whatever looks at them again needs no decoding.",
+    ),
+]
 NoKeepHistory = Annotated[bool, typer.Option("--no-keep-history", help="Leave only the newest version restorable.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show neither progress nor summary.")]
@@ -134,12 +149,15 @@ def overrides(
     seed: str | None = None,
     no_keep_history: bool = False,
     device: str | None = None,
+    limits: tuple[str | None, str | None] = (None, None),
+    keep_embeddings: bool = False,
 ) -> Overrides:
     """What a command line asks for. Raises SettingsError for a value that cannot be read."""
     from lightpool_core.settings import Overrides
 
     embedder, embedder_options, sampler, sampler_options = plugins
     n_samples, min_distance = stop
+    timeout, max_megapixels = limits
     return Overrides(
         inputs=tuple(inputs) if inputs else None,
         filenames=filenames,
@@ -153,6 +171,9 @@ def overrides(
         seed=None if seed is None else _whole("--seed", seed),
         keep_history=False if no_keep_history else None,
         device=device,
+        timeout=None if timeout is None else _number("--timeout", timeout),
+        max_megapixels=None if max_megapixels is None else _number("--max-megapixels", max_megapixels),
+        keep_embeddings=True if keep_embeddings else None,
     )
 
 

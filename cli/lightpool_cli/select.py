@@ -32,6 +32,8 @@ def select(
     fps: options.Fps = None,
     seed: options.Seed = None,
     device: options.Device = None,
+    timeout: options.Timeout = None,
+    max_megapixels: options.MaxMegapixels = None,
     curve: Annotated[
         bool, typer.Option("--curve", help="Show how many samples each min-distance would keep, instead of choosing.")
     ] = False,
@@ -58,7 +60,8 @@ def select(
     from lightpool_core import select as run
 
     plugins = (embedder, embedder_options, sampler, sampler_options)
-    wanted = options.overrides(inputs, filenames, plugins, (n_samples, min_distance), fps, seed, device=device)
+    stop, limits = (n_samples, min_distance), (timeout, max_megapixels)
+    wanted = options.overrides(inputs, filenames, plugins, stop, fps, seed, device=device, limits=limits)
     if curve:
         _curve(pool, embeddings, wanted, output, json, quiet)
         return

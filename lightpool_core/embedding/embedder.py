@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, Protocol, TypeGuard
 
 from lightpool_core.arrays import Array, Embeddings, Pixels
 
+_BATCH = 32
 
-class Embedder(Protocol):
+
+class Preparer(Protocol):
+    """What worker processes do to pictures; it travels there by pickle."""
+
+    def prepare(self, pixels: Pixels) -> Array:
+        """One picture (H, W, 3) uint8 → one model input of any fixed shape S."""
+
+
+class Embedder(Preparer, Protocol):
     """Turns pictures into vectors whose distance says how different they look.
 
     An embedder is a frozen dataclass: its fields are its options, its docstring is its description.
-    Making one is cheap; models are loaded at the first use of `dim`, `fingerprint` or `embed`.
+    Making one is cheap; models are loaded at the first use of `dim`, `fingerprint` or `embed`. `prepare` is
+    called in worker processes, on a copy made from the fields alone, or on the answer of `preparer()` where
+    the embedder has that method. A batch has `batch_size` pictures where it has that attribute, otherwise 32.
     """
 
     @property
@@ -31,9 +43,6 @@ class Embedder(Protocol):
     def near_duplicate(self) -> float:
         """Euclidean distance below which two pictures show the same thing; the default min_distance."""
 
-    def prepare(self, pixels: Pixels) -> Array:
-        """One picture (H, W, 3) uint8 → one model input of any fixed shape S; called in worker threads."""
-
     def embed(self, batch: Array) -> Embeddings:
         """Model inputs (B, *S) → (B, D) float32, finite, of any length but zero."""
 
@@ -46,6 +55,23 @@ class WeightedEmbedder(Embedder, Protocol):
 
     def with_weights(self, weights: Mapping[str, Any]) -> WeightedEmbedder:
         """The same embedder, using `weights` instead of loading its own."""
+
+
+def preparer_of(embedder: Embedder) -> Preparer:
+    """What worker processes need of `embedder`: a copy of its fields, without what it has loaded."""
+    own = getattr(embedder, "preparer", None)
+    preparer: Preparer = own() if own else dataclasses.replace(embedder)  # type: ignore[type-var]
+    return preparer
+
+
+def precision_of(embedder: Embedder) -> str:
+    """In which precision, and where, `embedder` computes; '' where it does not say."""
+    return str(getattr(embedder, "computes_in", ""))
+
+
+def batch_size_of(embedder: Embedder) -> int:
+    """B, how many pictures `embedder` takes at once."""
+    return int(getattr(embedder, "batch_size", _BATCH))
 
 
 def has_weights(embedder: Embedder) -> TypeGuard[WeightedEmbedder]:

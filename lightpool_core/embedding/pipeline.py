@@ -1,170 +1,177 @@
-"""Sources → embeddings, in bounded memory: workers decode and prepare, the calling thread embeds in batches."""
+"""Sources → embeddings, in bounded memory: workers decode and prepare, the calling thread embeds in batches.
+
+Batches are made within a video, or within a fixed share of the images, so that it does not matter which worker
+was faster, nor whether the run was cut off in between. B: pictures in a batch. D: dimension. S: shape of a
+prepared picture.
+"""
 
 from __future__ import annotations
 
-import os
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+import dataclasses
+import math
+import pickle
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
+from importlib.machinery import PathFinder
 
 import numpy as np
 
-from lightpool_core.arrays import Array, Embeddings, pixel_digest, unit_rows
-from lightpool_core.embedding.embedder import Embedder
-from lightpool_core.embedding.streams import in_parallel
-from lightpool_core.errors import ContractViolation, DecodeError
-from lightpool_core.media.reader import open_source
+from lightpool_core.arrays import Embeddings, unit_rows
+from lightpool_core.embedding.crew import Batch, Crew
+from lightpool_core.embedding.embedder import Embedder, Preparer, batch_size_of, preparer_of
+from lightpool_core.embedding.journal import Entries, Journal
+from lightpool_core.embedding.lanes import n_cores
+from lightpool_core.embedding.pictures import Reached, tasks_of
+from lightpool_core.embedding.slabs import Layout
+from lightpool_core.embedding.worker import Setup
+from lightpool_core.errors import ContractViolation
+from lightpool_core.media.ffmpeg import ffmpeg_command
+from lightpool_core.media.reading import Reading
 from lightpool_core.media.source import Source
 from lightpool_core.progress import SILENT, Progress
 
-_BATCH = 32
-_DEPTH = 8
-"""Prepared pictures that wait per worker."""
+_TRIAL = 64
+_SLABS = 2
+"""Batches per worker that are filled, wait, or are embedded."""
+_MEMORY = 2 << 30
+"""Bytes that all workers together may share with us."""
+_SHARES = 4
+"""Of the images that each worker should get at least, so that all end at about the same time."""
+_FEW = 8
+"""Images that are always taken together."""
+_WAITING = 0.5
+"""Share of the time that the embedder waits, from which on it is not what takes long."""
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """What is known of a decoded picture once its pixels are gone."""
+class Effort:
+    """What embedding took: core seconds of the workers, wall time of the embedder."""
 
-    digest: str
-    """Of its pixels."""
-    width: int
-    height: int
-    index: int | None
-    """Position in the video; None for an image."""
-    time: float | None
-    """Seconds since the video's beginning; None for an image."""
+    decode: float = 0.0
+    prepare: float = 0.0
+    embed: float = 0.0
+    wait: float = 0.0
+    """For which the embedder had nothing to do."""
+    n_embedded: int = 0
+    """Pictures."""
 
+    def __add__(self, other: Effort) -> Effort:
+        return Effort(*(mine + more for mine, more in zip(astuple(self), astuple(other), strict=True)))
 
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a source ended: all its frames counted, sampled or not, and why some are missing, if they are."""
-
-    n_frames: int
-    reason: str = ""
-    readable: bool = True
-    """False where the system failed and not the source: another run may fare better."""
-
-
-@dataclass(frozen=True, slots=True)
-class DecodedSource:
-    """What came out of one source."""
-
-    source: Source
-    pictures: tuple[Picture, ...]
-    """Those that were embedded."""
-    n_decoded: int
-    """Those that were refused included."""
-    ending: Ending
-
-
-@dataclass(frozen=True, slots=True)
-class Embedded:
-    """`embeddings` (N, D) of all pictures of `sources`, in their order."""
-
-    sources: tuple[DecodedSource, ...]
-    embeddings: Embeddings
-
-
-Keep = Callable[[Source, Picture], bool]
-_Prepared = tuple[Picture, Array]
+    @property
+    def bottleneck(self) -> str:
+        """What the whole waits for: `decode`, `prepare` or `embed`; '' where there was nothing to do."""
+        if not self.wait + self.embed:
+            return ""
+        if self.wait < _WAITING * (self.wait + self.embed):
+            return "embed"
+        return "decode" if self.decode >= self.prepare else "prepare"
 
 
 def embed_sources(
-    sources: Sequence[Source],
+    sources: Mapping[str, Source],
     embedder: Embedder,
+    journal: Journal,
     *,
-    fps: float | None,
-    keep: Keep,
+    reading: Reading,
     progress: Progress = SILENT,
-) -> Embedded:
-    """Decode, prepare and embed `sources`, `fps` frames per second of a video (None for every frame).
+) -> Effort:
+    """Decode, prepare and embed `sources`, by their keys in the journal, as far as the journal lacks them.
 
-    `keep` is asked about every picture, in order; what it refuses is counted and not embedded. A source that
-    cannot be decoded ends with its reason and no pictures. Raises ContractViolation for a bad embedder.
+    A source that cannot be decoded, or that makes its worker hang or die, ends with its reason; pictures come
+    as large as the embedder wants them. Raises ContractViolation for a bad embedder, SourceError where there is
+    no ffmpeg.
     """
-    batches = _Batches(embedder)
-    done: list[DecodedSource] = []
-    workers = os.cpu_count() or 1
-    streams = in_parallel(sources, lambda s: _prepared(s, embedder, fps), workers=workers, depth=_DEPTH)
-    decoding, embedding = progress.stage("decoding", len(sources)), progress.stage("embedding")
-    with decoding, embedding, _quiet_decoders(), closing(streams):
-        for source, items in streams:
-            pictures: list[Picture] = []
-            ending, n_decoded = Ending(0), 0
-            for item in items:
-                if isinstance(item, Ending):
-                    ending = item
-                    continue
-                picture, prepared = item
-                n_decoded += 1
-                if keep(source, picture):
-                    pictures.append(picture)
-                    batches.add(prepared, source.name)
-                    embedding.advance()
-            done.append(DecodedSource(source, tuple(pictures), n_decoded, ending))
-            decoding.advance()
-        return Embedded(tuple(done), batches.finish())
+    known = journal.entries(sources)
+    keys = {source: key for key, source in sources.items() if key not in known.endings}
+    if not keys:
+        return Effort()
+    if any(source.kind == "video" for source in keys):
+        ffmpeg_command()  # none at all is no video's fault
+    setup = _setup(embedder, dataclasses.replace(reading, short_side=embedder.input_size))
+    done = {source for key, source in sources.items() if key in known.endings}
+    n_images = _share(len(sources), setup.layout.batch)
+    tasks = tasks_of(list(sources.values()), n_images, _reached(known, keys), done)
+    n_workers = max(1, min(n_cores(), _MEMORY // setup.layout.n_bytes))
+    with Crew(tasks, setup, n_workers=n_workers, timeout=reading.timeout) as crew:
+        return _embed_all(crew, keys, embedder, journal, progress)
 
 
-def _prepared(source: Source, embedder: Embedder, fps: float | None) -> Iterator[_Prepared | Ending]:
-    """Every sampled picture of `source`, ready to be embedded, then how it ended; runs in a worker."""
+def _embed_all(
+    crew: Crew, keys: Mapping[Source, str], embedder: Embedder, journal: Journal, progress: Progress
+) -> Effort:
+    """Embed every batch that `crew` has ready, and write it down."""
+    spent, asked = Effort(), time.perf_counter()
+    with progress.stage("decoding", len(keys)) as decoding, progress.stage("embedding") as embedding:
+        for batch in crew:
+            began = time.perf_counter()
+            embeddings = _embedded(embedder, batch)
+            pictures = [(keys[source], picture) for source, picture in batch.pictures]
+            journal.add(pictures, embeddings, [(keys[source], ending) for source, ending in batch.endings])
+            crew.release(batch)
+            ended = time.perf_counter()
+            spent += Effort(*batch.seconds, ended - began, began - asked, len(batch.pictures))
+            asked = ended
+            decoding.advance(len(batch.endings))
+            embedding.advance(len(batch.pictures))
+            embedding.note(f"{spent.bottleneck} is the bottleneck")
+    return spent
+
+
+def _share(n_sources: int, batch: int) -> int:
+    """How many images a worker takes at once: a batch, or fewer where some workers would be left without."""
+    return min(batch, max(_FEW, math.ceil(n_sources / (_SHARES * n_cores()))))
+
+
+def _setup(embedder: Embedder, reading: Reading) -> Setup:
+    """What workers have to know; one picture is prepared here, to see what becomes of it."""
+    preparer = preparer_of(embedder)
+    prepared = np.asarray(preparer.prepare(np.zeros((_TRIAL, _TRIAL, 3), dtype=np.uint8)))
+    layout = Layout(_SLABS, batch_size_of(embedder), prepared.shape, prepared.dtype.str)
+    name = type(embedder).__name__
     try:
-        with open_source(source, fps) as stream:
-            for frame in stream:
-                height, width = frame.pixels.shape[:2]
-                picture = Picture(pixel_digest(frame.pixels), width, height, frame.index, frame.time)
-                yield picture, np.asarray(embedder.prepare(frame.pixels))
-        yield Ending(stream.n_frames, stream.reason or "")
-    except DecodeError as error:
-        yield Ending(0, str(error))
-    except (OSError, MemoryError) as error:
-        yield Ending(0, f"cannot be read: {' '.join(str(error).split())}", readable=False)
+        pickled = pickle.dumps(preparer)
+    except Exception as error:  # whatever a plugin holds may refuse in its own way
+        raise ContractViolation(
+            f"embedder {name} cannot travel to worker processes ({type(error).__name__}: {error}); give it a method"
+            " preparer() that answers with something that prepares pictures and can be pickled"
+        ) from error
+    return Setup(pickled, name, _modules(preparer), reading, layout)
 
 
-class _Batches:
-    """Gathers prepared pictures, embeds them batch by batch and checks what the embedder answers."""
-
-    def __init__(self, embedder: Embedder) -> None:
-        self._embedder = embedder
-        self._waiting: list[Array] = []
-        self._names: list[str] = []
-        self._done: list[Embeddings] = []
-
-    def add(self, prepared: Array, name: str) -> None:
-        self._waiting.append(prepared)
-        self._names.append(name)
-        if len(self._waiting) == _BATCH:
-            self._embed()
-
-    def finish(self) -> Embeddings:
-        if self._waiting:
-            self._embed()
-        return np.concatenate([np.empty((0, self._embedder.dim), np.float32), *self._done])
-
-    def _embed(self) -> None:
-        who = f"embedder {type(self._embedder).__name__}"
-        shapes = {prepared.shape for prepared in self._waiting}
-        if len(shapes) > 1:
-            raise ContractViolation(f"{who} prepares pictures of different shapes: {sorted(shapes)}")
-        answer = np.asarray(self._embedder.embed(np.stack(self._waiting)))
-        wanted = (len(self._waiting), self._embedder.dim)
-        if answer.shape != wanted or answer.dtype != np.float32:
-            raise ContractViolation(f"{who} answers {answer.dtype} {answer.shape}, not float32 {wanted}")
-        lengths = np.linalg.norm(answer.astype(np.float64), axis=1)
-        usable = np.isfinite(lengths) & (lengths > 0)
-        if not usable.all():
-            name = self._names[int(np.argmin(usable))]
-            raise ContractViolation(f"{who} answers zero or not finite numbers for a picture of {name}")
-        self._done.append(unit_rows(answer))
-        self._waiting.clear()
-        self._names.clear()
+def _modules(preparer: Preparer) -> dict[str, str]:
+    """The module of a plugin that was named by its file: no import finds that."""
+    name = type(preparer).__module__
+    file = getattr(sys.modules.get(name), "__file__", None)
+    return {name: file} if file and PathFinder.find_spec(name.partition(".")[0]) is None else {}
 
 
-@contextmanager
-def _quiet_decoders() -> Iterator[None]:
-    """Pillow warns about odd files; here a file is fine or it is reported, and nothing else is said."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\.|pillow_heif")
-        yield
+def _reached(known: Entries, left: Mapping[Source, str]) -> dict[Source, Reached]:
+    """Of videos that a run did not finish: the last frame that was embedded."""
+    by_key = {key: source for source, key in left.items() if source.kind == "video"}
+    frames: dict[Source, dict[int, str]] = {}
+    rows = known.pictures.select(["source", "frame", "digest"]).to_pylist() if known.pictures else []
+    for row in rows:
+        source = by_key.get(row["source"])
+        if source:
+            frames.setdefault(source, {})[row["frame"]] = row["digest"]
+    return {source: Reached(max(found), found[max(found)], len(found)) for source, found in frames.items()}
+
+
+def _embedded(embedder: Embedder, batch: Batch) -> Embeddings:
+    """(n, D) unit rows of the pictures in `batch`; checks what the embedder answers."""
+    if not batch.pictures:
+        return np.empty((0, embedder.dim), dtype=np.float32)
+    who = f"embedder {type(embedder).__name__}"
+    answer = np.asarray(embedder.embed(batch.prepared))
+    wanted = (len(batch.pictures), embedder.dim)
+    if answer.shape != wanted or answer.dtype != np.float32:
+        raise ContractViolation(f"{who} answers {answer.dtype} {answer.shape}, not float32 {wanted}")
+    lengths = np.linalg.norm(answer.astype(np.float64), axis=1)
+    usable = np.isfinite(lengths) & (lengths > 0)
+    if not usable.all():
+        name = batch.pictures[int(np.argmin(usable))][0].name
+        raise ContractViolation(f"{who} answers zero or not finite numbers for a picture of {name}")
+    return unit_rows(answer)

@@ -1,4 +1,4 @@
-"""One image file → upright RGB pixels."""
+"""One image file → a frame of upright RGB pixels, no larger than needed."""
 
 from __future__ import annotations
 
@@ -6,43 +6,79 @@ from pathlib import Path
 
 import numpy as np
 import pillow_heif
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL.Image import DecompressionBombError
 
 from lightpool_core.arrays import Array, Pixels
 from lightpool_core.errors import DecodeError
+from lightpool_core.media.reading import MAX_PIXELS
+from lightpool_core.media.source import Frame
 
 # Pillow would also open formats that start other programs (EPS) or that nobody means by these names.
 _FORMATS = ("AVIF", "BMP", "DIB", "GIF", "HEIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+_TURNED = range(2, 9)
+"""Orientations of EXIF other than upright."""
+_ON_ITS_SIDE = range(5, 9)
+"""Those that swap width and height."""
 _TRANSPARENT_MODES = frozenset(("LA", "La", "PA", "RGBA", "RGBa"))
 
 pillow_heif.register_heif_opener()
 Image.init()  # Pillow would load its formats at first use, in several workers at once
 
 
-def read_image(file: Path) -> Pixels:
-    """The picture in `file` (H, W, 3) as a person sees it; of an animation, its first frame.
+def read_image(file: Path, *, short_side: int | None = None, max_pixels: int = MAX_PIXELS) -> Frame:
+    """The picture in `file` as a person sees it; of an animation, its first frame.
 
     EXIF orientation is applied, more than 8 bits per channel are scaled down to 8, transparent parts
-    show a white ground. Raises DecodeError with the reason where no such picture can be had,
-    OSError where the file cannot be read.
+    show a white ground. A JPEG may come smaller than it is, by 2, 4 or 8, as long as its shorter side keeps
+    `short_side` pixels: several times as fast, and the averages of the same pixels. Raises DecodeError with
+    the reason where no such picture can be had or it has more than `max_pixels`, OSError where the file
+    cannot be read.
     """
     try:
         with Image.open(file, formats=_FORMATS) as image:
+            width, height = image.size
+            _check_size(width * height, max_pixels)
+            if short_side is not None and min(width, height) > short_side:
+                shrink = short_side / min(width, height)
+                image.draft(image.mode, (int(width * shrink), int(height * shrink)))
             image.load()
-            rgb = _to_rgb(_upright(image))
+            orientation = _orientation(image)
+            if orientation in _ON_ITS_SIDE:
+                width, height = height, width
+            rgb = _to_rgb(_upright(image) if orientation in _TURNED else image)
     # Decoders of broken files raise nearly every type there is; each means the same to us,
     # unless the system says that it could not read, or has no memory: that is not the file's fault.
     except Exception as error:
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
             raise
         raise DecodeError(_reason(error, file)) from error
-    return np.asarray(rgb, dtype=np.uint8)
+    return Frame(np.asarray(rgb, dtype=np.uint8), width, height)
+
+
+def _check_size(n_pixels: int, max_pixels: int) -> None:
+    if n_pixels > max_pixels:
+        raise DecodeError(too_many_pixels(n_pixels, max_pixels))
+
+
+def too_many_pixels(n_pixels: int, max_pixels: int) -> str:
+    """The reason why a picture of `n_pixels` is refused."""
+    return f"{n_pixels / 1e6:,.10g} megapixels, above the limit of {max_pixels / 1e6:,.10g} (setting max_megapixels)"
+
+
+def _orientation(image: Image.Image) -> int | None:
+    """How EXIF says that the picture is to be turned."""
+    try:
+        found: int | None = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # malformed EXIF says nothing about the pixels
+        return None
+    return found
 
 
 def _upright(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # malformed EXIF says nothing about the pixels
+    except Exception:  # as above
         return image
 
 
@@ -57,7 +93,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         converted = ImageCms.profileToProfile(image, lab, rgb, outputMode="RGB")
         assert converted is not None  # None only with inPlace=True
         return converted
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _to_8_bit(deep: Array) -> Pixels:
@@ -71,6 +107,8 @@ def _to_8_bit(deep: Array) -> Pixels:
 
 
 def _reason(error: Exception, file: Path) -> str:
+    if isinstance(error, DecompressionBombError):  # far above any limit of ours
+        return "so many pixels that it is taken for a decompression bomb"
     if isinstance(error, UnidentifiedImageError):
         return "empty file" if file.stat().st_size == 0 else "not an image in a known format"
     text = " ".join(str(error).split())

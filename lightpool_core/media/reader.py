@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Protocol
 
 from lightpool_core.media.image import read_image
+from lightpool_core.media.reading import Reading
 from lightpool_core.media.source import Frame, Source
 from lightpool_core.media.video import VideoStream
 
@@ -22,6 +23,12 @@ class FrameStream(Protocol):
     """How many frames the source has in all, sampled or not; known after the last one."""
     reason: str | None
     """After the last one: why frames are missing at the end, or None."""
+    key_frames_only: bool
+    """True where nothing but key frames is decoded, because all that are to be sampled are key frames."""
+
+    @property
+    def n_read(self) -> int:
+        """How many have been found so far, sampled or not: it changes, or nothing goes on."""
 
     def __enter__(self) -> FrameStream: ...
 
@@ -32,9 +39,11 @@ class FrameStream(Protocol):
     def __iter__(self) -> Iterator[Frame]: ...
 
 
-def open_source(source: Source, fps: float | None) -> FrameStream:
-    """The frames of `source`; of a video `fps` per second, None for every one. Raises DecodeError while read."""
-    return ImageStream(source.file) if source.kind == "image" else VideoStream(source.file, fps=fps)
+def open_source(source: Source, reading: Reading) -> FrameStream:
+    """The frames of `source`, read as `reading` says. Raises DecodeError while they are iterated over."""
+    if source.kind == "image":
+        return ImageStream(source.file, reading)
+    return VideoStream(source.file, fps=reading.fps, short_side=reading.short_side, max_pixels=reading.max_pixels)
 
 
 def file_digest(file: Path) -> str:
@@ -50,10 +59,13 @@ class ImageStream:
     """An image as a stream of one frame."""
 
     n_frames = 1
+    n_read = 0
     reason: str | None = None
+    key_frames_only = False
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, reading: Reading) -> None:
         self._file = file
+        self._reading = reading
 
     def __enter__(self) -> ImageStream:
         return self
@@ -62,4 +74,4 @@ class ImageStream:
         return None
 
     def __iter__(self) -> Iterator[Frame]:
-        yield Frame(read_image(self._file))
+        yield read_image(self._file, short_side=self._reading.short_side, max_pixels=self._reading.max_pixels)

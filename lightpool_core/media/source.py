@@ -50,7 +50,10 @@ class Frame:
     """One decoded picture: an image, or a frame of a video."""
 
     pixels: Pixels
-    """Shape (H, W, 3), RGB, upright."""
+    """Shape (H, W, 3), RGB, upright; possibly smaller than the original."""
+    width: int
+    """Of the original, upright, in pixels."""
+    height: int
     index: int | None = None
     """Position in the video, from 0; None for an image."""
     time: float | None = None

@@ -1,95 +1,79 @@
-"""Frames of a video, decoded by one ffmpeg process, each with its exact index and time.
-
-ffmpeg writes two streams side by side: the time of every decoded frame (framecrc lines) and the pixels of
-the picked ones (PPM pictures, whose headers carry the size, so nothing has to be probed first). Both sides
-apply the same rule to the same microseconds, so the k-th picture is the k-th time that the rule takes.
-"""
+"""Frames of a video, each with its exact index and time, decoded one after the other by ffmpeg."""
 
 from __future__ import annotations
 
-import fcntl
 import math
-import os
-import re
-import shutil
-import signal
-import subprocess
-from collections.abc import Callable, Collection, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
-from functools import cache
-from io import BufferedReader
-from itertools import groupby
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Thread
-from typing import IO, cast
 
-import ffmpeg
-import imageio_ffmpeg
-import numpy as np
-
-from lightpool_core.arrays import Pixels
 from lightpool_core.errors import DecodeError, SourceError
+from lightpool_core.media.decoder import Decoder, Wanted
+from lightpool_core.media.ffmpeg import KILLED, meaning
+from lightpool_core.media.keyframes import KeyFrames, key_frames
+from lightpool_core.media.lines import Moment
+from lightpool_core.media.sampling import MICROSECONDS, every_frame, listed, per_second
 from lightpool_core.media.source import Frame
-
-MICROSECONDS = 1_000_000
-# Matroska and FLV round times to a millisecond; without it, fps=30 would lose frames of a 30 fps video.
-ROUNDING = 500
-MAX_RUNS = 200  # of indices; with more, the expression takes ffmpeg longer than the pictures between
-# Damaged files repeat a time, go back, or have none: hold the last one.
-MONOTONIC = "if(N,max(PTS,PREV_OUTPTS),if(isnan(PTS),0,PTS))"
-PIPE_BYTES = 1 << 20
-COMPLAINTS_KEPT = 20
-KILLED = (-signal.SIGKILL, -signal.SIGTERM)
-REASON_LENGTH = 160
-# Containers whose frames lie in the file itself. Playlists (concat, hls, dash) would have ffmpeg open
-# other files, whatever their own name ends with.
-CONTAINERS = "mov,matroska,avi,mpeg,mpegts,mpegvideo,h264,hevc,av1,obu,ivf,m4v,mjpeg,asf,flv,mxf,ogg,dv,nut"
-# What ffmpeg says, and what it means to somebody who did not call it. The first that occurs wins.
-MEANINGS = {
-    "matches no streams": "it has no video stream",
-    "not on whitelist": "it is not a video container",
-    "moov atom not found": "it is not a video, or was cut off before its index (moov atom not found)",
-    "ended prematurely": "the file ends early",
-    "partial file": "the file ends early",
-}
 
 
 class VideoStream:
-    """Iterates over frames of a video in presentation order: full resolution, upright, RGB.
+    """Iterates over frames of a video in presentation order, upright, RGB.
 
     A context manager: leaving it ends ffmpeg, however many frames were taken. Memory holds a frame or so,
     whatever the length. `fps=None` takes every frame; `fps=x` the first frame and then the first of every
     further 1/x second; `indices` exactly those frames (`fps` is ignored, indices past the end are passed
-    over). Times are seconds since the first frame. Where the resolution changes midway, later frames are
+    over). Times are seconds since the first frame. ffmpeg shrinks frames to `short_side` pixels on their
+    shorter side; None keeps the full resolution. Where the resolution changes midway, later frames are
     scaled to the first. Only `file` is read; of several video streams the first counts, cover art is none.
 
-    Raises DecodeError, one line without the path, when not a single frame can be decoded.
+    Raises DecodeError, one line without the path, when not a single frame can be decoded: one of more than
+    `max_pixels` is not.
     """
 
     n_frames: int
     """Of the video, picked or not; known after the iteration, unless `indices` let it end early."""
     reason: str | None
     """After the iteration: why the tail is missing or what ffmpeg complained about, in one short line."""
+    key_frames_only: bool
+    """True where nothing but key frames is decoded, because all that are to be taken are key frames."""
 
-    def __init__(self, file: Path, *, fps: float | None = 1.0, indices: Collection[int] | None = None) -> None:
+    def __init__(
+        self,
+        file: Path,
+        *,
+        fps: float | None = 1.0,
+        indices: Collection[int] | None = None,
+        short_side: int | None = None,
+        max_pixels: int | None = None,
+    ) -> None:
         if fps is not None and not (math.isfinite(fps) and fps > 0):
             raise ValueError(f"fps is {fps}, and has to be above 0")
         self.n_frames = 0
         self.reason = None
+        self.key_frames_only = False
         self._file = file
         self._fps = None if fps is None else float(fps)
         self._indices = None if indices is None else frozenset(indices)
         self._last = None if indices is None else max(indices, default=-1)
-        self._decoder: _Decoder | None = None
+        self._short_side = short_side
+        self._max_pixels = max_pixels
+        self._decoder: Decoder | None = None
+        self._keys: KeyFrames | None = None
+        self._n_listed = 0
+        self._n_taken = 0
+        self._newest = -1
+
+    @property
+    def n_read(self) -> int:
+        """Frames listed or decoded so far, picked or not."""
+        decoder = self._decoder  # another thread may ask
+        return self._n_listed + (decoder.n_frames if decoder else self.n_frames)
 
     def __enter__(self) -> VideoStream:
-        if self._indices is None:
-            every = _Rule("1", lambda *_: True)
-            self._decoder = _Decoder(self._file, every if self._fps is None else _per_second(self._fps))
-        elif self._indices:
-            self._decoder = _Decoder(self._file, _listed(self._indices))
+        if self._indices is None and self._fps is not None:
+            self._keys = key_frames(self._file, self._fps, self._hear)
+            self.key_frames_only = self._keys is not None
+        if self._indices is None or self._indices:
+            self._decoder = self._started()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -101,25 +85,68 @@ class VideoStream:
 
     def __next__(self) -> Frame:
         while self._decoder is not None:
-            frame = self._decoder.read()
-            if frame is None:
+            answer = self._decoder.read()
+            if answer is None:
                 self._conclude(self._decoder)
-                break
-            if frame.index == self._last:
+                continue
+            pixels, moment = answer
+            index = self._index(moment, self._decoder)
+            if index is None:
                 self._close(self._decoder, kill=True)
-            if self._indices is None or frame.index in self._indices:
-                return frame
+                self._start_over()
+                continue
+            width, height = self._decoder.size
+            if index == self._last:
+                self._close(self._decoder, kill=True)
+            if index > self._newest and (self._indices is None or index in self._indices):
+                self._newest = index
+                return Frame(pixels, width, height, index, moment.micros / MICROSECONDS)
         raise StopIteration
 
-    def _close(self, decoder: _Decoder, *, kill: bool = False) -> int:
+    def _hear(self, n_listed: int) -> None:
+        self._n_listed = n_listed
+
+    def _started(self) -> Decoder:
+        if self._indices is not None:
+            rule = listed(self._indices)
+        else:
+            rule = every_frame() if self._fps is None else per_second(self._fps)
+        return Decoder(self._file, Wanted(rule, self._short_side, self._max_pixels, self.key_frames_only))
+
+    def _index(self, moment: Moment, decoder: Decoder) -> int | None:
+        """Which frame of the video it is; None where it is not the very one that the container has there.
+
+        Decoders show the key frames of an open GOP, for one, in another order, or leave some out.
+        """
+        if not self._keys:
+            return moment.index
+        sampled = self._keys.sampled
+        index, micros = sampled[self._n_taken] if self._n_taken < len(sampled) else (-1, -1)
+        self._n_taken += 1
+        return index if (decoder.start, moment.micros) == (self._keys.start, micros) else None
+
+    def _start_over(self) -> None:
+        """Decode everything after all; what has been taken so far was right, and is not taken again."""
+        self._keys, self.key_frames_only = None, False
+        self._decoder = self._started()
+
+    def _close(self, decoder: Decoder, *, kill: bool = False) -> int:
         self._decoder = None
         code = decoder.end(kill=kill)
-        self.n_frames = decoder.n_frames
+        self.n_frames = self._keys.n_frames if self._keys else decoder.n_frames
         return code
 
-    def _conclude(self, decoder: _Decoder) -> None:
+    def _is_whole(self, keys: KeyFrames, decoder: Decoder, code: int) -> bool:
+        """True if decoding showed all key frames, and nothing was wrong."""
+        complete = (decoder.n_frames, self._n_taken) == (keys.n_keys, len(keys.sampled))
+        return complete and not code and not decoder.complaints
+
+    def _conclude(self, decoder: Decoder) -> None:
         code = self._close(decoder)
-        self.reason = _reason(decoder.complaints, self._file)
+        if self._keys and not self._is_whole(self._keys, decoder, code):
+            self._start_over()
+            return
+        self.reason = meaning(decoder.complaints, self._file)
         if code in KILLED:
             raise SourceError(f"ffmpeg was killed while it read {self._file}; nothing was changed, run it again")
         if code != 0 and self.reason is None:
@@ -127,174 +154,3 @@ class VideoStream:
         if self.n_frames == 0:
             empty = self._file.exists() and self._file.stat().st_size == 0
             raise DecodeError("it is empty" if empty else self.reason or "it has no frame to decode")
-
-
-@cache
-def ffmpeg_command() -> str:
-    """The system's ffmpeg from 5.1 on, otherwise the one in imageio-ffmpeg; SourceError without either."""
-    system = shutil.which("ffmpeg")
-    if system is not None and _knows_fps_mode(system):
-        return system
-    try:
-        return str(imageio_ffmpeg.get_ffmpeg_exe())
-    except RuntimeError as error:
-        raise SourceError("there is no ffmpeg 5.1 or newer: install ffmpeg, or imageio-ffmpeg") from error
-
-
-def _knows_fps_mode(command: str) -> bool:
-    """The option came with 5.1. The version is no help: a build from git may call itself N-12345."""
-    trial = "-nostdin -loglevel quiet -f lavfi -i color=size=16x16:d=0.1 -fps_mode passthrough -f null -"
-    return subprocess.run([command, *trial.split()], check=False).returncode == 0
-
-
-@dataclass(frozen=True)
-class _Rule:
-    """Which frames come as pictures, said twice."""
-
-    expression: str
-    """To ffmpeg's select filter, where pts counts microseconds."""
-    takes: Callable[[int, int], bool]
-    """To us: asked once about each frame, in order, with its index and the microseconds since the first."""
-
-
-def _per_second(fps: float) -> _Rule:
-    """The first frame in each slot of 1/fps seconds.
-
-    Both sides compute in doubles, in the same order, from the same integers: they cannot disagree.
-    """
-    slot = f"floor(({{}}-start_pts+{ROUNDING})*{fps!r}/{MICROSECONDS})"
-    now, before = slot.format("pts"), slot.format("prev_selected_pts")
-    last = -1
-
-    def takes(_: int, micros: int) -> bool:
-        nonlocal last
-        reached = math.floor((micros + ROUNDING) * fps / MICROSECONDS)
-        last, before = max(reached, last), last
-        return reached > before
-
-    return _Rule(f"isnan(prev_selected_pts)+gt({now},{before})", takes)
-
-
-def _listed(indices: Collection[int]) -> _Rule:
-    """Frames by index; all from the first to the last of them where those are too many to name."""
-    # The difference between index and rank is constant along a run of consecutive indices.
-    ranked = groupby(enumerate(sorted(indices)), key=lambda pair: pair[1] - pair[0])
-    runs = [[index for _, index in run] for _, run in ranked]
-    spans = [range(run[0], run[-1] + 1) for run in runs]
-    if len(spans) > MAX_RUNS:
-        spans = [range(spans[0].start, spans[-1].stop)]
-    expression = "+".join(f"between(n,{span.start},{span.stop - 1})" for span in spans)
-    return _Rule(expression, lambda index, _: any(index in span for span in spans))
-
-
-class _Decoder:
-    """One ffmpeg at work. Threads drain times and complaints: it only ever waits for pixels to be read."""
-
-    def __init__(self, file: Path, rule: _Rule) -> None:
-        times, times_in = os.pipe()
-        try:
-            self._ffmpeg = subprocess.Popen(
-                _arguments(file, rule, times_in),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                bufsize=1 << 16,
-                pass_fds=(times_in,),
-            )
-        except BaseException:
-            os.close(times)
-            raise
-        finally:
-            os.close(times_in)
-        self._pictures = cast("BufferedReader", self._ffmpeg.stdout)
-        # Fewer switches between ffmpeg and us. Linux only, up to a limit; everything works without it.
-        with suppress(AttributeError, OSError):
-            fcntl.fcntl(self._pictures, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-        self.n_frames = 0
-        self.complaints: list[str] = []
-        self._picked: SimpleQueue[tuple[int, float] | None] = SimpleQueue()
-        self._threads = [
-            Thread(target=self._drain_times, args=(os.fdopen(times, "rb"), rule), daemon=True),
-            Thread(target=self._drain_complaints, args=(self._ffmpeg.stderr,), daemon=True),
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    def read(self) -> Frame | None:
-        """The next picture; None after the last. Pixels first: its time may follow them."""
-        pixels = _read_picture(self._pictures)
-        moment = None if pixels is None else self._picked.get()
-        return None if pixels is None or moment is None else Frame(pixels, *moment)
-
-    def end(self, *, kill: bool) -> int:
-        """Leaves no process, thread or open pipe behind. Returns the exit code."""
-        if kill:
-            self._ffmpeg.kill()
-        self._pictures.close()
-        for thread in self._threads:
-            thread.join()
-        return self._ffmpeg.wait()
-
-    def _drain_times(self, pipe: IO[bytes], rule: _Rule) -> None:
-        start: int | None = None
-        with pipe:
-            for line in pipe:
-                # A line without its end is all that a dying ffmpeg got out.
-                if line.startswith(b"#") or not line.endswith(b"\n"):
-                    continue
-                pts = int(line.split(b",", 3)[2])
-                start = pts if start is None else start
-                if rule.takes(self.n_frames, pts - start):
-                    self._picked.put((self.n_frames, (pts - start) / MICROSECONDS))
-                self.n_frames += 1
-        self._picked.put(None)
-
-    def _drain_complaints(self, pipe: IO[bytes]) -> None:
-        """Keeps the beginning, for the cause comes first, and reads on."""
-        with pipe:
-            for line in pipe:
-                if len(self.complaints) < COMPLAINTS_KEPT:
-                    self.complaints.append(os.fsdecode(line))
-
-
-def _url(file: Path) -> str:
-    """`file:` keeps ffmpeg from reading a protocol or an option into a name."""
-    return f"file:{file.absolute()}"
-
-
-def _arguments(file: Path, rule: _Rule, times: int) -> list[str]:
-    """The command line: times of all frames to the descriptor `times`, pictures of the picked to stdout."""
-    # The graph must outlive a change of resolution: a new one would count frames from 0 again.
-    source = ffmpeg.input("FILE", protocol_whitelist="file", format_whitelist=CONTAINERS, reinit_filter=0)
-    exact = source["V:0"].filter("settb", f"1/{MICROSECONDS}").filter("setpts", MONOTONIC)
-    every = exact.filter_multi_output("split")
-    # Flushed: we may wait for a time while ffmpeg waits for us to read the next picture.
-    knobs = {"enc_time_base": f"1:{MICROSECONDS}", "fps_mode": "passthrough", "flush_packets": 1}
-    lines = every[0].output(f"pipe:{times}", vcodec="wrapped_avframe", format="framecrc", **knobs)
-    # PPM has no times, and yet its muxer complains when they repeat: number the pictures.
-    picked = every[1].filter("select", rule.expression).filter("setpts", "N")
-    # An explicit scale keeps the first size where a later frame has another.
-    rgb = picked.filter("scale").filter("format", "rgb24")
-    pictures = rgb.output("pipe:1", vcodec="ppm", format="image2pipe", avioflags="direct", **knobs)
-    graph = ffmpeg.merge_outputs(lines, pictures).global_args("-nostdin", "-loglevel", "error")
-    # ffmpeg-python cannot hold a name that is not UTF-8.
-    return [_url(file) if part == "FILE" else part for part in graph.compile(cmd=ffmpeg_command())]
-
-
-def _read_picture(pipe: BufferedReader) -> Pixels | None:
-    """One binary PPM as ffmpeg writes it (netpbm's ppm(5)); None at the end or when cut off."""
-    _, size, depth = pipe.readline(), pipe.readline(), pipe.readline()
-    if not depth:
-        return None
-    width, height = map(int, size.split())
-    pixels = np.empty((height, width, 3), dtype=np.uint8)
-    return pixels if pipe.readinto(pixels.data) == pixels.nbytes else None
-
-
-def _reason(complaints: list[str], file: Path) -> str | None:
-    """What ffmpeg complained about in one line, without addresses and paths; None if it did not."""
-    for words, meaning in MEANINGS.items():
-        if any(words in line for line in complaints):
-            return meaning
-    said = (re.sub(r"\[[^]]* @ 0x[0-9a-f]+\]", "", line).replace(f"{_url(file)}:", "") for line in complaints)
-    return next((f"ffmpeg: {line.strip()[:REASON_LENGTH]}" for line in said if line.strip()), None)

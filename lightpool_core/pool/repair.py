@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lightpool_core.pool.runs import unsettled
+from lightpool_core.pool.runs import newest_first, unsettled
 
 if TYPE_CHECKING:
     from lightpool_core.pool.datapool import Datapool
@@ -28,6 +28,11 @@ def repair(pool: Datapool) -> None:
             run.settle()
         else:
             run.discard()
+    for run in newest_first(pool.path):
+        if not run.is_reported:
+            run.discard()
+        else:
+            run.clear()
     pool.tidy()
 
 

@@ -1,4 +1,4 @@
-"""`runs/`: one folder per run with its report, its decisions, and what an interrupted commit still owes."""
+"""`runs/`: one folder per run with its report and decisions, what an interrupted commit still owes, its journal."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
+from lightpool_core.embedding.journal import SCRATCH_NAME
 from lightpool_core.errors import CorruptPool
 from lightpool_core.pool.history import now
 from lightpool_core.replacing import replacing
@@ -19,6 +20,8 @@ from lightpool_core.replacing import replacing
 _REPORT = "report.json"
 _DECISIONS = "decisions.parquet"
 _PENDING = "pending.parquet"
+_JOURNAL = "journal"
+_EMBEDDINGS = "embeddings"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +36,24 @@ class Run:
         return self.folder.name
 
     @property
+    def journal(self) -> Path:
+        """Where it writes embeddings down as they are made."""
+        return self.folder / _JOURNAL
+
+    @property
+    def embeddings(self) -> Path:
+        """Where the embeddings of all its candidates lie, if they were to be kept."""
+        return self.folder / _EMBEDDINGS
+
+    @property
     def is_settled(self) -> bool:
         """False while its commit is under way, or was cut off."""
         return not (self.folder / _PENDING).exists()
+
+    @property
+    def is_reported(self) -> bool:
+        """False for a run that was cut off before its commit."""
+        return (self.folder / _REPORT).exists()
 
     @property
     def explained(self) -> bool:
@@ -104,8 +122,27 @@ class Run:
         (self.folder / _PENDING).unlink(missing_ok=True)
 
     def discard(self) -> None:
-        """Take the folder away: nothing of the run was committed."""
-        shutil.rmtree(self.folder)
+        """Take away what it wrote, for nothing of it was committed; but for its journal, which the next run reads."""
+        # Without a report it is a run that was cut off, whatever else is there; what it owes goes last.
+        (self.folder / _REPORT).unlink(missing_ok=True)
+        for part in sorted(self.folder.iterdir(), key=lambda part: part.name == _PENDING):
+            if part.is_file():
+                part.unlink()
+            elif part != self.journal:
+                shutil.rmtree(part)
+        if not any(self.journal.glob("part-*")):
+            shutil.rmtree(self.folder)
+
+    def clear(self) -> None:
+        """Take away its journal, which has served."""
+        self.sweep()
+        shutil.rmtree(self.journal, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Take away what it needed only while it was at work."""
+        (self.folder / SCRATCH_NAME).unlink(missing_ok=True)
+        for workshop in self.folder.glob(f".{_EMBEDDINGS}.*"):
+            shutil.rmtree(workshop)
 
 
 def age(run: str) -> tuple[str, int]:
@@ -118,6 +155,16 @@ def newest_first(pool: Path) -> list[Run]:
     """All runs whose folders are there."""
     folders = [folder for folder in (pool / "runs").glob("*") if folder.is_dir()]
     return [Run(folder) for folder in sorted(folders, key=lambda folder: age(folder.name), reverse=True)]
+
+
+def kept_journals(pool: Path) -> list[Path]:
+    """The journals of runs that kept their embeddings; they never change."""
+    return [run.embeddings for run in newest_first(pool) if run.embeddings.is_dir()]
+
+
+def journals(pool: Path) -> list[Path]:
+    """All journals, those of runs that were cut off last and oldest first: for whoever holds the pool's lock."""
+    return [*kept_journals(pool), *(run.journal for run in reversed(newest_first(pool)) if run.journal.is_dir())]
 
 
 def unsettled(pool: Path) -> list[Run]:

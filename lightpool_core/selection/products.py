@@ -8,6 +8,7 @@ Q: queries. M: rows. P: pairs. D: dimension.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -46,7 +47,7 @@ class Products:
         self.device = torch_device(device)
         self.coarse = has_matrix_bfloat16(self.device) if coarse is None else coarse
         self._rounds = _multiplies_rounded()
-        self._scratch: dict[torch.dtype, torch.Tensor] = {}
+        self._scratch = threading.local()  # searches multiply side by side
 
     def margin(self, dim: int, *, coarse: bool = False) -> float:
         """How far a dot product of two unit rows may be off, and 1 minus it from half their squared distance."""
@@ -105,15 +106,16 @@ class Products:
         return Contenders(i.cpu().numpy(), j.cpu().numpy(), dots.cpu().numpy(), margin)
 
     def _multiplied(self, queries: torch.Tensor, rows: torch.Tensor, *, coarse: bool) -> torch.Tensor:
-        """(Q, M) dot products, in memory that the next call uses again."""
+        """(Q, M) dot products, in memory that the next call of this thread uses again."""
         import torch
 
         if coarse:
             queries, rows = queries.bfloat16(), rows.bfloat16()
         size = len(queries) * len(rows)
-        held = self._scratch.get(queries.dtype)
+        scratch: dict[str, torch.Tensor] = vars(self._scratch)
+        held = scratch.get(str(queries.dtype))
         if held is None or len(held) < size:
-            held = self._scratch[queries.dtype] = torch.empty(size, dtype=queries.dtype, device=self.device)
+            held = scratch[str(queries.dtype)] = torch.empty(size, dtype=queries.dtype, device=self.device)
         return torch.mm(queries, rows.T, out=held[:size].view(len(queries), len(rows)))
 
 

@@ -1,6 +1,6 @@
 """How far apart are copies of one picture, and how close are different pictures?
 
-    python tests/benchmarks/near_duplicate.py DATA_DIR [--embedder gist] [--photos 190]
+    python tests/benchmarks/near_duplicate.py DATA_DIR [--embedder gist] [-e KEY=VALUE] [--photos 190]
 
 DATA_DIR holds `images/<class>/*` (photos), `neardup/base_images/*` (different scenes) and `videos/*.mp4`.
 Prints Euclidean distances of unit embeddings and the range that `near_duplicate` can be chosen from: above
@@ -22,10 +22,10 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from lightpool_core.arrays import Distances, Embeddings, Pixels, unit_rows
 from lightpool_core.embedding.embedder import Embedder
-from lightpool_plugins.embedders.gist import Gist
-from lightpool_plugins.embedders.open_clip import OpenClip
+from lightpool_core.media.ffmpeg import ffmpeg_command
+from lightpool_core.registry import make, names
+from lightpool_core.settings import PluginChoice
 
-EMBEDDERS: dict[str, Callable[[], Embedder]] = {"gist": Gist, "open-clip": OpenClip}
 BATCH = 64
 FRAME = (640, 480)
 
@@ -82,7 +82,7 @@ def load(paths: Sequence[Path]) -> Iterable[Image.Image]:
 
 def frames(video: Path, per_second: float) -> list[Image.Image]:
     """Frames of `video` at an even pace."""
-    command = ["ffmpeg", "-nostdin", "-loglevel", "error", "-i", str(video)]
+    command = [ffmpeg_command(), "-nostdin", "-loglevel", "error", "-i", str(video)]
     form = [
         "-vf",
         f"fps={per_second},scale={FRAME[0]}:{FRAME[1]}",
@@ -167,10 +167,12 @@ def main() -> None:
     """Reads the command line, prints the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("--embedder", choices=EMBEDDERS, default="gist")
+    parser.add_argument("--embedder", choices=names("embedder"), default="gist")
+    parser.add_argument("-e", dest="options", action="append", default=[], metavar="KEY=VALUE", help="of the embedder")
     parser.add_argument("--photos", type=int, default=190, help="photos that copies are made of")
     options = parser.parse_args()
-    embedder = EMBEDDERS[options.embedder]()
+    choice = PluginChoice(options.embedder, dict(option.split("=", 1) for option in options.options))
+    embedder: Embedder = make("embedder", choice)
     photos, scenes = (
         sorted(options.data.glob("images/*/*")),
         sorted(options.data.glob("neardup/base_images/*")),

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lightpool_core.media.video import ffmpeg_command
+from lightpool_core.media.ffmpeg import ffmpeg_command
 
 PATTERNS = {
     "bars": "smptebars=size=64x48:rate=10:duration=3",

@@ -11,7 +11,7 @@ import typer
 from lightpool_cli.app import app
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-HEAVY = ("torch", "open_clip", "hnswlib", "pandas", "pyarrow", "deltalake", "numpy", "PIL")
+HEAVY = ("torch", "open_clip", "timm", "hnswlib", "pandas", "pyarrow", "deltalake", "numpy", "PIL")
 
 
 def commands():
@@ -94,7 +94,7 @@ def completions(subprocess_run, line):
     [
         ("lightpool ", {"init", "append", "select", "history", "info", "plugins", "demo"}),
         ("lightpool history ", {"list", "show", "diff", "restore"}),
-        ("lightpool append --pool x --embedder ", {"gist", "open-clip"}),
+        ("lightpool append --pool x --embedder ", {"gist", "open-clip", "timm"}),
         ("lightpool append --pool x --sampler div", {"diversity"}),
     ],
 )

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lightpool_core.arrays import pixel_digest, unit_rows
+from lightpool_core.arrays import array_digest, unit_rows
 from tests.strategies import unit_vectors
 
 
@@ -44,12 +44,15 @@ def test_a_row_without_a_direction_is_named(bad: float) -> None:
         unit_rows(rows)
 
 
-def test_equal_pixels_have_equal_digests() -> None:
+def test_equal_arrays_have_equal_digests() -> None:
     pixels = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
-    assert pixel_digest(pixels) == pixel_digest(pixels.copy()) == pixel_digest(np.asfortranarray(pixels))
-    assert pixel_digest(pixels[::-1]) == pixel_digest(pixels[::-1].copy())
+    assert array_digest(pixels) == array_digest(pixels.copy()) == array_digest(np.asfortranarray(pixels))
+    assert array_digest(pixels[::-1]) == array_digest(pixels[::-1].copy())
 
 
-def test_other_pixels_or_another_shape_have_another_digest() -> None:
+def test_other_values_or_another_shape_or_type_have_another_digest() -> None:
     pixels = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
-    assert len({pixel_digest(p) for p in (pixels, pixels + 1, pixels.reshape(4, 2, 3), pixels[:1])}) == 4
+    assert (
+        len({array_digest(p) for p in (pixels, pixels + 1, pixels.reshape(4, 2, 3), pixels[:1], pixels.astype(int))})
+        == 5
+    )

@@ -9,25 +9,28 @@ crops the centre for most models, and what stands at the borders of a wide frame
 
 from __future__ import annotations
 
-import hashlib
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
-
-import numpy as np
-from PIL import Image
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lightpool_core.arrays import Array, Embeddings, Pixels
-from lightpool_core.device import has_fast_bfloat16, torch_device
-from lightpool_core.errors import PluginUnavailable, SettingsError
+from lightpool_core.embedding.tower import (
+    Precision,
+    Squash,
+    Tower,
+    batch_size,
+    check_precision,
+    computes_in,
+    decoded_size,
+)
+from lightpool_core.embedding.weights import fingerprint_of, float32_state, guarded
 from lightpool_plugins.embedders.open_clip_model import (
+    ADVICE,
     Recipe,
-    guarded,
-    one_line,
     pretrained_tower,
     recipe_of_folder,
     recipe_of_model,
@@ -38,7 +41,7 @@ from lightpool_plugins.embedders.open_clip_model import (
 if TYPE_CHECKING:
     import torch
 
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
+T = TypeVar("T")
 _LOADING = threading.Lock()  # two threads that need the same model at once load it once
 
 
@@ -61,8 +64,7 @@ class OpenClip:
     )
 
     def __post_init__(self) -> None:
-        if self.precision not in get_args(Precision):
-            raise SettingsError(f"precision={self.precision}: choose one of {', '.join(get_args(Precision))}")
+        check_precision(self.precision)
 
     @property
     def dim(self) -> int:
@@ -72,12 +74,12 @@ class OpenClip:
     @property
     def fingerprint(self) -> str:
         """Digest of architecture, preprocessing and float32 weights; no matter which device or precision."""
-        return self._tower.fingerprint
+        return self._loaded[1]
 
     @property
     def input_size(self) -> int:
-        """Pixels on the shorter side of a model input; known without loading weights."""
-        return min(self._recipe.size)
+        """Twice the pixels on the shorter side of a model input; known without loading weights."""
+        return decoded_size(self.preparer())
 
     @property
     def near_duplicate(self) -> float:
@@ -88,28 +90,28 @@ class OpenClip:
         """
         return 0.2
 
-    def prepare(self, pixels: Pixels) -> Array:
-        """The whole picture (H, W, 3), squashed to (3, S, S) uint8; normalised later, on the device."""
+    @property
+    def batch_size(self) -> int:
+        """B: 16 pictures per slice on a CPU, 128 per GPU."""
+        return batch_size(self.device)
+
+    @property
+    def computes_in(self) -> str:
+        """Precision and kind of device."""
+        return computes_in(self.device, self.precision)
+
+    def preparer(self) -> Squash:
+        """What worker processes need."""
         height, width = self._recipe.size
-        bilinear = self._recipe.interpolation == "bilinear"
-        by = Image.Resampling.BILINEAR if bilinear else Image.Resampling.BICUBIC
-        squashed = Image.fromarray(pixels).resize((width, height), by, reducing_gap=3.0)
-        return np.ascontiguousarray(np.asarray(squashed).transpose(2, 0, 1))
+        return Squash(height, width, self._recipe.interpolation == "bilinear")
+
+    def prepare(self, pixels: Pixels) -> Array:
+        """The whole picture (H, W, 3), squashed to (S, S, 3) uint8; normalised later, on the device."""
+        return self.preparer().prepare(pixels)
 
     def embed(self, batch: Array) -> Embeddings:
-        """Squashed pictures (B, 3, S, S) uint8 → (B, D), not normalised."""
-        import torch
-
-        tower, recipe = self._tower, self._recipe
-        with torch.inference_mode():
-            pixels = torch.tensor(batch).to(tower.device).float() / 255
-            mean, std = (torch.tensor(three, device=tower.device) for three in (recipe.mean, recipe.std))
-            inputs = (pixels - mean[:, None, None]) / std[:, None, None]
-            features = tower.module(inputs.to(tower.dtype))
-            # CoCa towers answer with the pooled features and one per patch.
-            pooled = features[0] if isinstance(features, tuple) else features
-            embeddings: Embeddings = pooled.float().cpu().numpy()
-        return embeddings
+        """Squashed pictures (B, S, S, 3) uint8 → (B, D), not normalised."""
+        return self._tower.embed(batch)
 
     def weights(self) -> dict[str, Any]:
         """`visual`, float32 tensors by name, and `recipe`, a JSON text: architecture and preprocessing.
@@ -118,7 +120,7 @@ class OpenClip:
         """
         if self.state is not None:
             return dict(self.state)
-        return {"visual": _state(self._build()), "recipe": json.dumps(asdict(self._recipe), sort_keys=True)}
+        return {"visual": float32_state(self._build()), "recipe": json.dumps(asdict(self._recipe), sort_keys=True)}
 
     def with_weights(self, weights: Mapping[str, Any]) -> OpenClip:
         """The same embedder on `weights`; reads no file and no network."""
@@ -132,59 +134,32 @@ class OpenClip:
         return recipe_of_folder(folder) if folder.is_dir() else recipe_of_model(self.model, self.pretrained)
 
     @property
-    def _tower(self) -> _Tower:
+    def _tower(self) -> Tower:
+        return self._loaded[0]
+
+    @property
+    def _loaded(self) -> tuple[Tower, str]:
+        """The network, and the fingerprint of its weights in float32."""
         with _LOADING:
-            return self._loaded
+            return self._load
 
     @cached_property
-    def _loaded(self) -> _Tower:
-
-        module = self._build()
-        fingerprint = _fingerprint(self._recipe, _state(module))
-        try:
-            device = torch_device(self.device)
-            dtype = _dtype(self.precision, device)
-            return _Tower(module.to(device, dtype), device, dtype, fingerprint)
-        except (RuntimeError, AssertionError, NotImplementedError) as error:
-            raise PluginUnavailable(f"open-clip cannot use device={self.device}: {one_line(error)}") from error
+    def _load(self) -> tuple[Tower, str]:
+        module, recipe = self._build(), self._recipe
+        fingerprint = fingerprint_of("open-clip", [asdict(recipe), "squash"], float32_state(module))
+        return Tower.on(self.device, self.precision, module, recipe.mean, recipe.std), fingerprint
 
     def _build(self) -> torch.nn.Module:
         """The image tower in float32 on the CPU."""
         recipe, state = self._recipe, self.state
         if state is not None:
-            return guarded("its stored weights", lambda: stored_tower(recipe, state))
+            return _guarded("its stored weights", lambda: stored_tower(recipe, state))
         source = Path(self.pretrained).expanduser()
         if source.is_dir():
-            return guarded(str(source), lambda: pretrained_tower(f"local-dir:{source}", None, recipe))
+            return _guarded(str(source), lambda: pretrained_tower(f"local-dir:{source}", None, recipe))
         path = weights_file(self.model, self.pretrained)
-        return guarded(path, lambda: pretrained_tower(self.model, path, recipe))
+        return _guarded(path, lambda: pretrained_tower(self.model, path, recipe))
 
 
-@dataclass(frozen=True)
-class _Tower:
-    module: torch.nn.Module
-    device: torch.device
-    dtype: torch.dtype
-    fingerprint: str
-
-
-def _state(tower: torch.nn.Module) -> dict[str, torch.Tensor]:
-    return {name: tensor.detach().cpu() for name, tensor in tower.state_dict().items()}
-
-
-def _fingerprint(recipe: Recipe, state: Mapping[str, torch.Tensor]) -> str:
-    digest = hashlib.blake2b(json.dumps([asdict(recipe), "squash"], sort_keys=True).encode(), digest_size=12)
-    for name in sorted(state):
-        tensor = state[name]
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).numpy().data)
-    return f"open-clip-{digest.hexdigest()}"
-
-
-def _dtype(precision: Precision, device: torch.device) -> torch.dtype:
-    """Where the hardware computes in bfloat16, twice to five times as fast as float32; else float32."""
-    import torch
-
-    if precision != "auto":
-        return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-    return torch.bfloat16 if has_fast_bfloat16(device) else torch.float32
+def _guarded(what: str, load: Callable[[], T]) -> T:
+    return guarded(f"open-clip cannot load {what}", load, advice=ADVICE)

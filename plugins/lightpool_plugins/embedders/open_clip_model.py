@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import difflib
 import json
-import logging
-import urllib.error
-import urllib.request
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from lightpool_core.errors import PluginUnavailable, SettingsError
+from lightpool_core.embedding.weights import cached_file, check_reachable, guarded, one_line
+from lightpool_core.errors import SettingsError
 
 if TYPE_CHECKING:
     import torch
 
-REACH_SECONDS = 5.0
-T = TypeVar("T")
+ADVICE = "check pretrained, and that it fits model"
 WEIGHT_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
 
 
@@ -92,12 +87,8 @@ def _preprocessing(stored: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def weights_file(model: str, pretrained: str) -> str:
-    """A local path: the file itself, or a tag's from the cache or the network.
-
-    Asks once whether the network is there, because the downloader would try again and again for a minute.
-    """
+    """A local path: the file itself, or a tag's from the cache or the network."""
     import open_clip
-    from huggingface_hub import constants
 
     tag = open_clip.get_pretrained_cfg(model, pretrained)
     if not tag:
@@ -105,18 +96,13 @@ def weights_file(model: str, pretrained: str) -> str:
     cached = _cached(tag)
     if cached is not None:
         return cached
-    home = constants.ENDPOINT if tag.get("hf_hub") else tag["url"]
-    if constants.HF_HUB_OFFLINE or not _reachable(home):
-        raise PluginUnavailable(
-            f"the weights {pretrained} of {model} are neither cached nor reachable at {home}; "
-            "use -e pretrained=/path/to/file-or-folder, or --embedder gist, which needs no weights"
-        )
-    with _quiet():
-        return guarded(f"{model} {pretrained}", lambda: str(open_clip.download_pretrained(tag)))
+    home = None if tag.get("hf_hub") else tag["url"]
+    check_reachable(f"the weights {pretrained} of {model}", home, "-e pretrained=/path/to/file-or-folder")
+    what = f"open-clip cannot load {model} {pretrained}"
+    return guarded(what, lambda: str(open_clip.download_pretrained(tag)), advice=ADVICE)
 
 
 def _cached(tag: Mapping[str, Any]) -> str | None:
-    from huggingface_hub import try_to_load_from_cache
     from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 
     if not tag.get("hf_hub"):
@@ -124,20 +110,7 @@ def _cached(tag: Mapping[str, Any]) -> str | None:
         return str(downloaded) if downloaded.is_file() else None
     repository, _, name = tag["hf_hub"].rpartition("/")
     names = [str(Path(name).with_suffix(".safetensors")), name] if name else [HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME]
-    found = (try_to_load_from_cache(repository, each) for each in names)
-    return next((path for path in found if isinstance(path, str)), None)
-
-
-def _reachable(url: str) -> bool:
-    """Whether anything answers at `url`, through the proxies that the environment names."""
-    try:
-        request = urllib.request.Request(url, method="HEAD")  # noqa: S310  # from a constant of the hub, not a user
-        with urllib.request.urlopen(request, timeout=REACH_SECONDS):  # noqa: S310  # as above
-            return True
-    except urllib.error.HTTPError:
-        return True
-    except (OSError, ValueError):
-        return False
+    return cached_file(repository, names)
 
 
 def pretrained_tower(name: str, path: str | None, recipe: Recipe) -> torch.nn.Module:
@@ -159,38 +132,3 @@ def stored_tower(recipe: Recipe, state: Mapping[str, Any]) -> torch.nn.Module:
     tower: torch.nn.Module = pair.visual
     tower.load_state_dict(state["visual"], assign=True)
     return tower.eval().requires_grad_(False)
-
-
-def guarded(what: str, load: Callable[[], T]) -> T:
-    """The answer of `load`, quietly; whatever goes wrong in there becomes one line that names `what`."""
-    try:
-        with _quiet():
-            return load()
-    except Exception as error:  # three libraries and a file from anywhere: no list of errors is complete
-        advice = "check pretrained, and that it fits model"
-        raise PluginUnavailable(f"open-clip cannot load {what}: {one_line(error)}; {advice}") from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps OpenCLIP's and the hub's messages back; our own error says what matters."""
-    root, hub = logging.getLogger(), logging.getLogger("huggingface_hub")
-    level, mute, silent = hub.level, logging.Filter("no logger"), logging.NullHandler()
-    # OpenCLIP logs on the root logger itself, which sets up a handler for good where there is none.
-    root.addHandler(silent)
-    root.addFilter(mute)
-    hub.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        hub.setLevel(level)
-        root.removeFilter(mute)
-        root.removeHandler(silent)
-
-
-def one_line(error: Exception) -> str:
-    """What went wrong, for a message of ours."""
-    # The first sentence: torch goes on to advise loading files that may run code.
-    return " ".join(str(error).split()).partition(". ")[0][:200] or type(error).__name__

@@ -9,8 +9,9 @@ from PIL import Image
 
 from lightpool_core.errors import SourceError
 from lightpool_core.media.export import Picked, write_samples
+from lightpool_core.media.ffmpeg import ffmpeg_command
 from lightpool_core.media.image import read_image
-from lightpool_core.media.video import VideoStream, ffmpeg_command
+from lightpool_core.media.video import VideoStream
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def test_exported_frames_are_the_frames_that_were_decoded(clip: Path, tmp_path: 
     picks = [Picked(f"sub/clip-{index:02}-avi.png", clip, index) for index in (7, 0, 3)]
     write_samples(picks, tmp_path / "out")
     for pick in picks:
-        np.testing.assert_array_equal(read_image(tmp_path / "out" / pick.filename), decoded[pick.frame])
+        np.testing.assert_array_equal(read_image(tmp_path / "out" / pick.filename).pixels, decoded[pick.frame])
     assert len(list((tmp_path / "out" / "sub").iterdir())) == 3
 
 

@@ -13,11 +13,13 @@ from typing import Any
 import imageio_ffmpeg  # type: ignore[import-untyped]  # has no annotations
 import numpy as np
 import pytest
+from PIL import Image
 
 from lightpool_core.errors import DecodeError
-from lightpool_core.media import video
+from lightpool_core.media import ffmpeg
+from lightpool_core.media.ffmpeg import ffmpeg_command
 from lightpool_core.media.source import Frame
-from lightpool_core.media.video import VideoStream, ffmpeg_command
+from lightpool_core.media.video import VideoStream
 
 H264 = ["-c:v", "libx264", "-preset", "ultrafast", "-g", "10", "-pix_fmt", "yuv420p"]
 REAL_VIDEOS = sorted((Path(__file__).parents[3] / "../shared/data/videos").resolve().glob("*.mp4"))
@@ -36,8 +38,10 @@ def clip(file: Path, *options: str, rate: str = "10", seconds: float = 2, size: 
     return file
 
 
-def frames(file: Path, fps: float | None = None, indices: list[int] | None = None) -> tuple[list[Frame], VideoStream]:
-    with VideoStream(file, fps=fps, indices=indices) as stream:
+def frames(
+    file: Path, fps: float | None = None, indices: list[int] | None = None, **how: int
+) -> tuple[list[Frame], VideoStream]:
+    with VideoStream(file, fps=fps, indices=indices, **how) as stream:
         return list(stream), stream
 
 
@@ -194,16 +198,72 @@ def test_more_indices_than_an_expression_holds(folder: Path) -> None:
     assert [frame.index for frame in listed] == list(range(1, 600, 2))
 
 
-def test_a_rotated_video_comes_upright(folder: Path, plain: Path) -> None:
-    rotated = folder / "rotated.mp4"
+def turned(plain: Path, file: Path) -> Path:
+    """`plain`, to be shown upright by a quarter turn."""
     # Only newer versions can write a rotation: the one in the wheel.
     wheel = str(imageio_ffmpeg.get_ffmpeg_exe())
-    call_ffmpeg("-display_rotation", "90", "-i", plain, "-c", "copy", rotated, command=wheel)
+    call_ffmpeg("-display_rotation", "90", "-i", plain, "-c", "copy", file, command=wheel)
+    return file
+
+
+def test_a_rotated_video_comes_upright(folder: Path, plain: Path) -> None:
+    rotated = turned(plain, folder / "rotated.mp4")
     before, after = frames(plain)[0][0].pixels, frames(rotated)[0][0].pixels
     assert before.shape == (48, 64, 3)
     assert after.shape == (64, 48, 3)
     assert np.abs(np.rot90(before).astype(int) - after).mean() < 3
     assert np.abs(np.rot90(before, -1).astype(int) - after).mean() > 30
+
+
+@pytest.mark.parametrize(
+    ("size", "short_side", "shrunk"),
+    [
+        ("64x48", 24, (32, 24)),
+        ("64x48", 47, (63, 47)),
+        ("64x48", 48, (64, 48)),
+        ("64x48", 500, (64, 48)),
+        ("48x64", 24, (24, 32)),
+        ("320x64", 24, (120, 24)),
+        ("64x48", 1, (1, 1)),
+    ],
+)
+def test_frames_come_as_small_as_is_enough(folder: Path, size: str, short_side: int, shrunk: tuple[int, int]) -> None:
+    file = clip(folder / f"{size}.mkv", "-c:v", "ffv1", "-pix_fmt", "yuv444p", size=size, seconds=0.5)
+    every, _ = frames(file)
+    small, stream = frames(file, short_side=short_side)
+    assert {frame.pixels.shape for frame in small} == {(shrunk[1], shrunk[0], 3)}
+    assert {f"{frame.width}x{frame.height}" for frame in small + every} == {size}
+    assert [(frame.index, frame.time) for frame in small] == [(frame.index, frame.time) for frame in every]
+    assert stream.n_frames == 5
+    for one, whole in zip(small, every, strict=True):
+        expected = Image.fromarray(whole.pixels).resize(shrunk, Image.Resampling.BOX)
+        assert np.abs(one.pixels.astype(int) - np.asarray(expected)).mean() < 10
+
+
+def test_a_rotated_video_is_measured_and_shrunk_upright(folder: Path, plain: Path) -> None:
+    rotated = turned(plain, folder / "rotated-small.mp4")
+    small, _ = frames(rotated, short_side=24)
+    assert {(frame.width, frame.height) for frame in frames(rotated)[0] + small} == {(48, 64)}
+    assert {frame.pixels.shape for frame in small} == {(32, 24, 3)}
+    lying = frames(plain, short_side=24)[0][0].pixels
+    assert np.abs(small[0].pixels.astype(int) - np.rot90(lying)).mean() < 20
+    assert np.abs(small[0].pixels.astype(int) - np.rot90(lying, -1)).mean() > 60
+
+
+def test_a_change_of_resolution_keeps_the_first_size_shrunk(folder: Path) -> None:
+    small, wide = clip(folder / "narrow.ts"), clip(folder / "broad.ts", size="96x80")
+    file = folder / "changing-small.ts"
+    file.write_bytes(small.read_bytes() + wide.read_bytes())
+    every, _ = frames(file, short_side=24)
+    assert [frame.index for frame in every] == list(range(40))
+    assert {frame.pixels.shape for frame in every} == {(24, 32, 3)}
+
+
+def test_frames_of_more_pixels_than_allowed_are_refused(plain: Path) -> None:
+    assert frames(plain, max_pixels=64 * 48)[1].n_frames == 20
+    for short_side in (48, 8):
+        with pytest.raises(DecodeError, match="max_megapixels"):
+            frames(plain, max_pixels=64 * 48 - 1, short_side=short_side)
 
 
 def test_colours_are_in_the_order_red_green_blue(folder: Path) -> None:
@@ -344,7 +404,8 @@ def test_reading_to_the_end_leaves_nothing_behind(large: Path, started: list[sub
     with VideoStream(large, indices=[1]) as stream:
         assert next(stream).index == 1
         assert_nothing_is_left(started, *before)
-    assert [process.returncode for process in started] == [0, -9]
+    # Packets listed, frames decoded, frames decoded as far as needed.
+    assert [process.returncode for process in started] == [0, 0, -9]
 
 
 def test_failing_leaves_nothing_behind(large: Path, tmp_path: Path, started: list[subprocess.Popen[bytes]]) -> None:
@@ -360,7 +421,7 @@ def test_a_command_that_cannot_start_leaves_nothing_behind(
     plain: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     before = open_files()
-    monkeypatch.setattr(video, "ffmpeg_command", lambda: str(tmp_path / "nowhere"))
+    monkeypatch.setattr(ffmpeg, "ffmpeg_command", lambda: str(tmp_path / "nowhere"))
     with pytest.raises(FileNotFoundError):
         frames(plain)
     assert open_files() == before
@@ -415,7 +476,7 @@ def test_an_ffmpeg_that_dies_midway_is_a_reason_and_no_hang(
     dying = tmp_path / "ffmpeg"
     dying.write_text(f'#!/bin/sh\n"{ffmpeg_command()}" "$@" | head -c 500000\nexit 9\n')
     dying.chmod(0o755)
-    monkeypatch.setattr(video, "ffmpeg_command", lambda: str(dying))
+    monkeypatch.setattr(ffmpeg, "ffmpeg_command", lambda: str(dying))
     kept, stream = frames(large)
     assert len(kept) == 2
     assert stream.reason

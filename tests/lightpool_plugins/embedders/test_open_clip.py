@@ -81,7 +81,7 @@ def test_it_follows_the_protocols_and_keeps_its_promised_shapes(tiny: OpenClip) 
     embeddings = tiny.embed(batch)
     check_embedder(tiny)
     assert has_weights(tiny)
-    assert batch.shape == (5, 3, tiny.input_size, tiny.input_size)
+    assert batch.shape == (5, 32, 32, 3)
     assert batch.dtype == np.uint8
     assert embeddings.shape == (5, tiny.dim) == (5, 24)
     assert embeddings.dtype == np.float32
@@ -95,7 +95,7 @@ def test_it_embeds_as_open_clip_does(tiny: OpenClip, weights: Path) -> None:
     mean, std = torch.tensor(open_clip.OPENAI_DATASET_MEAN), torch.tensor(open_clip.OPENAI_DATASET_STD)
     batch = inputs(tiny)
     with torch.inference_mode():
-        pixels = (torch.tensor(batch).float() / 255 - mean[:, None, None]) / std[:, None, None]
+        pixels = (torch.tensor(batch).permute(0, 3, 1, 2).float() / 255 - mean[:, None, None]) / std[:, None, None]
         expected = peer.encode_image(pixels).numpy()
     assert np.allclose(tiny.embed(batch), expected, rtol=0, atol=1e-5)
 
@@ -182,7 +182,7 @@ def test_a_tag_decides_activation_and_preprocessing(
 ) -> None:
     embedder = OpenClip(model=model, pretrained=pretrained)
     recipe = embedder._recipe
-    assert (recipe.quick_gelu, recipe.mean[0], embedder.input_size) == (quick_gelu, mean, size)
+    assert (recipe.quick_gelu, recipe.mean[0], embedder.input_size) == (quick_gelu, mean, 2 * size)
 
 
 def test_a_weights_file_is_preprocessed_as_its_model_is(weights: Path) -> None:
@@ -261,7 +261,7 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.usefixtures("offline")
 def test_offline_it_says_so_in_one_line_and_soon(capfd: pytest.CaptureFixture[str]) -> None:
     embedder = OpenClip()
-    assert (embedder.dim, embedder.input_size) == (512, 224)
+    assert (embedder.dim, embedder.input_size) == (512, 448)
     started = time.monotonic()
     error = refusal(embedder)
     assert time.monotonic() - started < 10

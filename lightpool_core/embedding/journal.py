@@ -1,0 +1,233 @@
+"""Embeddings as they are made, on disk: a run that was cut off goes on from there, and memory does not grow.
+
+A folder with `journal.json`, which says what made the embeddings, and one Parquet file per batch,
+`part-NNNNNN.parquet`: a row per picture, and in the metadata of the schema, as JSON, how sources ended. A part
+has its name from the moment when it is complete. N: pictures. D: dimension.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import parquet
+
+from lightpool_core.arrays import Embeddings, Rows
+from lightpool_core.embedding.pictures import Ending, Picture
+from lightpool_core.errors import PoolError
+from lightpool_core.replacing import replacing
+
+SCRATCH_NAME = "candidates.f32"
+_HEADER = "journal.json"
+_ENDINGS = b"endings"
+_AFTER = b"after"
+_PICTURES = ("source", "frame", "time", "width", "height", "digest")
+_GROUP = 8192
+"""Rows of a kept journal that are gathered at once."""
+_SCRATCH = 1 << 26
+"""Bytes of embeddings from which on they are kept in a file instead of in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """What made embeddings: two journals of the same maker hold the same for the same pictures."""
+
+    fingerprint: str
+    """Of the embedder."""
+    precision: str
+    """In which it computed, and on what kind of device."""
+    dim: int
+    """D"""
+    format: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """What journals hold of some sources."""
+
+    pictures: pa.Table
+    """N rows: source (its key), frame, time, width, height, digest, and where the embedding is: part, row."""
+    endings: dict[str, Ending]
+    """By the key of the source; sources that came to their end, and that need not be read again."""
+
+
+class Journal:
+    """The journal in `folder`, gone on with if it is by the same maker, otherwise begun; read together with `others`.
+
+    Sources are known by a key that means the same bytes, sampled in the same way.
+    """
+
+    def __init__(self, folder: Path, maker: Maker, others: Sequence[Path] = ()) -> None:
+        self._folder = folder
+        self.maker = maker
+        self._dim = maker.dim
+        if _maker_of(folder) != maker:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            with replacing(folder / _HEADER) as new:
+                new.write_text(json.dumps(asdict(maker)))
+        kept = [other for other in others if other != folder and _maker_of(other) == maker]
+        self._number = 1 + max((int(part.stem[5:]) for part in folder.glob("part-*.parquet")), default=0)
+        self._parts: list[Path] = []
+        self._tables: list[pa.Table] = []
+        self._endings: dict[str, Ending] = {}
+        self._reached: dict[str, int] = {}
+        """Index of the last frame, by the key of its video."""
+        for place in (*kept, folder):
+            for part, table in _parts_in(place, _PICTURES):
+                self._remember(part, table, old=True)
+
+    def add(
+        self, pictures: Sequence[tuple[str, Picture]], embeddings: Embeddings, endings: Iterable[tuple[str, Ending]]
+    ) -> None:
+        """Write one batch down: `pictures` with the keys of their sources, and `embeddings` (N, D)."""
+        described = {name: [getattr(p, name) for _, p in pictures] for name in ("time", "width", "height", "digest")}
+        columns = {"source": [key for key, _ in pictures], "frame": [p.index for _, p in pictures], **described}
+        vectors = pa.FixedSizeListArray.from_arrays(pa.array(np.ravel(embeddings), pa.float32()), self._dim)
+        ended = [(key, *_values(ending)) for key, ending in endings]
+        keys = {key for key, _ in pictures} | {str(row[0]) for row in ended}
+        after = {key: self._reached.get(key, -1) for key in sorted(keys)}
+        described_by = {_ENDINGS: json.dumps(ended), _AFTER: json.dumps(after)}
+        schema = _schema(self._dim).with_metadata(described_by)
+        table = pa.table({**columns, "embedding": vectors}, schema)
+        path = self._folder / f"part-{self._number:06}.parquet"
+        try:
+            with replacing(path) as new:
+                parquet.write_table(table, new, compression="none")
+        except OSError as error:
+            raise PoolError(
+                f"embeddings cannot be written to {self._folder}: {error.strerror or error};"
+                " once they can be, the same command goes on from here"
+            ) from error
+        self._number += 1
+        self._remember(path, table.drop_columns("embedding"))
+
+    def entries(self, keys: Iterable[str]) -> Entries:
+        """What is known of the sources with these `keys`."""
+        wanted = set(keys)
+        empty = _located(_schema(self._dim).empty_table().drop_columns("embedding"), 0)
+        table = pa.concat_tables([empty, *self._tables])
+        chosen = table.filter(pa.compute.is_in(table["source"], pa.array(sorted(wanted), pa.string())))
+        endings = {key: ending for key, ending in self._endings.items() if key in wanted}
+        return Entries(chosen, endings)
+
+    def embeddings(self, parts: Rows, rows: Rows) -> Embeddings:
+        """(N, D) those in the given `rows` (N,) of the given `parts` (N,); many of them in a memory map."""
+        n = len(parts)
+        found: Embeddings
+        if n * self._dim * 4 < _SCRATCH:
+            found = np.empty((n, self._dim), dtype=np.float32)
+        else:
+            found = np.memmap(self._folder.with_name(SCRATCH_NAME), np.float32, "w+", shape=(n, self._dim))
+        order = np.argsort(parts, kind="stable")
+        for group in np.split(order, np.flatnonzero(np.diff(parts[order])) + 1) if n else ():
+            self._gather(found, group, self._parts[parts[group[0]]], rows[group])
+        return found
+
+    def _gather(self, found: Embeddings, places: Rows, part: Path, rows: Rows) -> None:
+        """Put the given `rows` of a part to their `places` in `found`, a group of rows at a time."""
+        with parquet.ParquetFile(part) as file:
+            start = 0
+            for number in range(file.num_row_groups):
+                end = start + file.metadata.row_group(number).num_rows
+                inside = (rows >= start) & (rows < end)
+                if inside.any():
+                    column = file.read_row_group(number, columns=["embedding"])["embedding"]
+                    vectors = column.combine_chunks().flatten().to_numpy().reshape(-1, self._dim)
+                    found[places[inside]] = vectors[rows[inside] - start]
+                start = end
+
+    def keep(self, folder: Path, keys: Iterable[str]) -> None:
+        """Gather what is known of the sources with these `keys` in one part of a new journal in `folder`.
+
+        Without those that nothing came of, or that the system failed at: another run may know more of them.
+        """
+        ended = ((key, self._endings[key]) for key in keys if key in self._endings)
+        entries = self.entries(key for key, ending in ended if ending.readable and ending.n_decoded)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as workshop:
+            made = Journal(Path(workshop) / folder.name, self.maker)
+            made._write(entries, self)
+            made._folder.replace(folder)
+
+    def _write(self, entries: Entries, other: Journal) -> None:
+        pictures = entries.pictures
+        ended = json.dumps([[key, *_values(ending)] for key, ending in entries.endings.items()])
+        schema = _schema(self._dim).with_metadata({_ENDINGS: ended})
+        with parquet.ParquetWriter(self._folder / "part-000001.parquet", schema, compression="none") as writer:
+            for start in range(0, max(pictures.num_rows, 1), _GROUP):
+                group = pictures.slice(start, _GROUP)
+                embeddings = other.embeddings(group["part"].to_numpy(), group["row"].to_numpy())
+                vectors = pa.FixedSizeListArray.from_arrays(pa.array(embeddings.ravel()), self._dim)
+                columns = group.select(_PICTURES).append_column("embedding", vectors)
+                writer.write_table(columns.cast(schema))
+
+    def _remember(self, part: Path, table: pa.Table, *, old: bool = False) -> None:
+        endings = {key: Ending(*values) for key, *values in json.loads(table.schema.metadata[_ENDINGS])}
+        after = json.loads(table.schema.metadata.get(_AFTER, b"{}"))
+        if old and any(self._reached.get(key, -1) < index for key, index in after.items()):
+            return  # the frames before these are gone: as good as none
+        for key, index in zip(table["source"].to_pylist(), table["frame"].to_pylist(), strict=True):
+            if index is not None:
+                self._reached[key] = max(index, self._reached.get(key, -1))
+        # What was not well before is tried again: with other limits, say, or on a system that works.
+        self._endings |= {key: ending for key, ending in endings.items() if not (old and ending.reason)}
+        self._tables.append(_located(table, len(self._parts)))
+        self._parts.append(part)
+
+
+def _schema(dim: int) -> pa.Schema:
+    return pa.schema({
+        "source": pa.string(),
+        "frame": pa.int64(),
+        "time": pa.float64(),
+        "width": pa.int32(),
+        "height": pa.int32(),
+        "digest": pa.string(),
+        "embedding": pa.list_(pa.float32(), dim),
+    })  # fmt: skip
+
+
+def _values(ending: Ending) -> list[object]:
+    return [getattr(ending, field.name) for field in fields(Ending)]
+
+
+def _located(table: pa.Table, part: int) -> pa.Table:
+    """`table` with two more columns: which part its rows come from, and where in it they are."""
+    n = table.num_rows
+    located = table.append_column("part", pa.array(np.full(n, part, np.int64)))
+    return located.append_column("row", pa.array(np.arange(n))).replace_schema_metadata()
+
+
+def _maker_of(folder: Path) -> Maker | None:
+    try:
+        return Maker(**json.loads((folder / _HEADER).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _parts_in(folder: Path, columns: Sequence[str]) -> Iterator[tuple[Path, pa.Table]]:
+    """The parts in `folder`; one that a failing disk left in pieces is as good as none, and is embedded again."""
+    for part in sorted(folder.glob("part-*.parquet")):
+        try:
+            table = parquet.read_table(part, columns=list(columns), partitioning=None)
+        except (OSError, pa.ArrowException):
+            continue
+        if _ENDINGS in (table.schema.metadata or {}):
+            yield part, table
+
+
+def keys_in(folder: Path, maker: Maker | None = None) -> set[str]:
+    """The keys of all sources that the journal in `folder` knows anything of; none if it is by another maker."""
+    keys: set[str] = set()
+    if maker is not None and _maker_of(folder) != maker:
+        return keys
+    for _, table in _parts_in(folder, ["source"]):
+        keys.update(table["source"].to_pylist())
+        keys.update(key for key, *_ in json.loads(table.schema.metadata[_ENDINGS]))
+    return keys

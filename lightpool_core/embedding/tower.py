@@ -1,0 +1,140 @@
+"""A network that turns pictures into vectors, on whatever computes here: what embedders with a torch model share.
+
+B: pictures in a batch. D: dimension. H, W: height and width of a model input in pixels.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+from PIL import Image
+
+from lightpool_core.arrays import Array, Embeddings, Pixels
+from lightpool_core.device import has_fast_bfloat16, torch_device
+from lightpool_core.embedding.lanes import n_cores, side_by_side
+from lightpool_core.embedding.weights import one_line
+from lightpool_core.errors import PluginUnavailable, SettingsError
+
+if TYPE_CHECKING:
+    import torch
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+_MOST_LANES = 8
+_SLICE_ON_CPU = 16
+_SLICE_ON_GPU = 128
+
+
+@dataclass(frozen=True)
+class Squash:
+    """The whole picture (H, W, 3), squashed to one size: what worker processes need of an embedder with a network."""
+
+    height: int
+    width: int
+    bilinear: bool = False
+
+    def prepare(self, pixels: Pixels) -> Array:
+        """(H, W, 3) uint8 of any size → (height, width, 3) uint8; normalised later, on the device."""
+        by = Image.Resampling.BILINEAR if self.bilinear else Image.Resampling.BICUBIC
+        return np.asarray(Image.fromarray(pixels).resize((self.width, self.height), by, reducing_gap=3.0))
+
+
+@dataclass(frozen=True)
+class Tower:
+    """A network in inference mode, on one or several devices, and the normalisation of its inputs.
+
+    A batch is cut into slices that are embedded side by side: one for each GPU, or, on a CPU, one for each lane
+    of cores. The embedding of a picture is the same whatever else is in its batch, but for the last bits.
+    """
+
+    modules: Sequence[torch.nn.Module]
+    """One per slice; on a CPU the same one."""
+    dtype: torch.dtype
+    mean: Sequence[float]
+    """Of red, green and blue in what the network learnt from, 0 to 1."""
+    std: Sequence[float]
+
+    @classmethod
+    def on(
+        cls, device: str, precision: Precision, module: torch.nn.Module, mean: Sequence[float], std: Sequence[float]
+    ) -> Tower:
+        """`module`, which is in float32, moved to `device` in `precision`. Raises PluginUnavailable if it cannot be."""
+        import torch
+
+        first, dtype = torch_device(device), dtype_of(device, precision)
+        try:
+            module = module.to(first, dtype).to(memory_format=torch.channels_last).eval().requires_grad_(False)
+            if first.type == "cpu":
+                return cls([module] * n_slices(device), dtype, mean, std)
+            others = [torch.device("cuda", number) for number in range(1, n_slices(device))]
+            return cls([module, *(copy.deepcopy(module).to(other) for other in others)], dtype, mean, std)
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            raise PluginUnavailable(f"the model cannot be moved to device={device}: {one_line(error)}") from error
+
+    def embed(self, batch: Array) -> Embeddings:
+        """Pictures (B, H, W, 3) uint8 → (B, D), not normalised."""
+        slices = np.array_split(batch, min(len(self.modules), len(batch)))
+        embed = [partial(self._embedded, module) for module in self.modules]
+        return side_by_side(embed, slices, max(1, n_cores() // len(slices)))
+
+    def _embedded(self, module: torch.nn.Module, pictures: Array) -> Embeddings:
+        import torch
+
+        device = next(module.parameters()).device
+        with torch.inference_mode():
+            pixels = torch.from_numpy(np.require(pictures, requirements="W")).to(device).permute(0, 3, 1, 2).float()
+            mean, std = (255 * torch.tensor(three, device=device).view(3, 1, 1) for three in (self.mean, self.std))
+            features = module(pixels.sub_(mean).div_(std).to(self.dtype))
+            # CoCa towers answer with the pooled features and one per patch.
+            pooled = features[0] if isinstance(features, tuple) else features
+            embeddings: Embeddings = pooled.float().cpu().numpy()
+        return embeddings
+
+
+def decoded_size(model_input: Squash) -> int:
+    """Pixels on the shorter side that decoding should leave of a picture: twice those of the model's input.
+
+    What decoding shrinks, it shrinks a little otherwise than `prepare` does. With half of that still to be shrunk,
+    embeddings move little more than by rounding to bfloat16: `tests/benchmarks/drift.py` measures it.
+    """
+    return 2 * min(model_input.height, model_input.width)
+
+
+def check_precision(precision: str) -> None:
+    """Raise SettingsError for one that there is not."""
+    if precision not in get_args(Precision):
+        raise SettingsError(f"precision={precision}: choose one of {', '.join(get_args(Precision))}")
+
+
+def n_slices(device: str) -> int:
+    """Into how many parts a batch is cut: the GPUs that `device` means, or some of the cores."""
+    import torch
+
+    first = torch_device(device)
+    if first.type == "cuda":
+        return torch.cuda.device_count() if first.index is None else 1
+    return min(n_cores(), _MOST_LANES) if first.type == "cpu" else 1
+
+
+def batch_size(device: str) -> int:
+    """B: as many pictures as keep `device` busy."""
+    on_cpu = torch_device(device).type == "cpu"
+    return n_slices(device) * (_SLICE_ON_CPU if on_cpu else _SLICE_ON_GPU)
+
+
+def dtype_of(device: str, precision: Precision) -> torch.dtype:
+    """`precision`; of `auto` bfloat16 where the hardware computes in it, two to five times as fast as in float32."""
+    import torch
+
+    if precision != "auto":
+        return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    return torch.bfloat16 if has_fast_bfloat16(torch_device(device)) else torch.float32
+
+
+def computes_in(device: str, precision: Precision) -> str:
+    """In words: embeddings that were computed in the same way are the same to the last bit."""
+    return f"{str(dtype_of(device, precision)).removeprefix('torch.')} on {torch_device(device).type}"

@@ -1,0 +1,24 @@
+"""How sources are read: the limits that settings can change, and nothing that takes long to import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MAX_PIXELS = 90_000_000
+"""Of a picture; what claims to have more is more often a decompression bomb than a photo."""
+TIMEOUT = 60.0
+"""Seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How sources are read."""
+
+    fps: float | None = None
+    """Frames per second of a video; None for every one."""
+    short_side: int | None = None
+    """Pixels that are enough on the shorter side of a picture; None for all there are."""
+    max_pixels: int = MAX_PIXELS
+    """Pictures of more pixels are refused."""
+    timeout: float = TIMEOUT
+    """Seconds after which a source that nothing comes of is given up."""
