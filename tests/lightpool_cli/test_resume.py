@@ -178,7 +178,7 @@ def test_a_journal_that_a_failing_disk_damaged_costs_no_more_than_its_embeddings
     part = sorted(pool.glob("runs/*/journal/part-*.parquet"))[1]
     part.write_bytes(part.read_bytes()[:300])
     lightpool(*arguments(pool, inbox, log))
-    assert embedded_again(log) == n_embedded
+    assert 0 < embedded_again(log) <= n_embedded
     assert run_folders(pool) == [COMPLETE]
     lightpool(*arguments(tmp_path / "whole", inbox, tmp_path / "whole log"))
     assert csv(pool) == csv(tmp_path / "whole")
