@@ -139,10 +139,12 @@ class Crew:
     def _hear(self, member: _Member) -> None:
         """Take over what a worker hands over, or notice that it is gone."""
         try:
-            message: Handover | Failure = member.process.connection.recv()
+            message: Handover | Failure | str = member.process.connection.recv()
         except (EOFError, OSError):
             self._dismiss(member, *member.process.cause_of_death())
             return
+        if isinstance(message, str):
+            raise SourceError(f"a process that decodes cannot be started: {message}")
         if isinstance(message, Failure):
             raise message.error from _Remote(message.trace)
         assert member.task is not None

@@ -41,6 +41,8 @@ _SHARES = 4
 """Of the images that each worker should get at least, so that all end at about the same time."""
 _FEW = 8
 """Images that are always taken together."""
+_THREADS = 2
+"""Of an ffmpeg at least: one decodes while the other scales."""
 _WAITING = 0.5
 """Share of the time that the embedder waits, from which on it is not what takes long."""
 
@@ -94,7 +96,9 @@ def embed_sources(
     done = {source for key, source in sources.items() if key in known.endings}
     n_images = _share(len(sources), setup.layout.batch)
     tasks = tasks_of(list(sources.values()), n_images, _reached(known, keys), done)
-    n_workers = max(1, min(n_cores(), _MEMORY // setup.layout.n_bytes))
+    n_workers = max(1, min(n_cores(), len(tasks), _MEMORY // setup.layout.n_bytes))
+    threads = max(_THREADS, math.ceil(n_cores() / n_workers))
+    setup = dataclasses.replace(setup, reading=dataclasses.replace(setup.reading, threads=threads))
     with Crew(tasks, setup, n_workers=n_workers, timeout=reading.timeout) as crew:
         return _embed_all(crew, keys, embedder, journal, progress)
 

@@ -15,10 +15,17 @@ from typing import Any
 from lightpool_core.embedding.slabs import Slabs, shared_memory
 from lightpool_core.embedding.worker import Setup
 
-_START = (
-    "import sys; sys.path[:] = {path!r}; "
-    "from lightpool_core.embedding.worker import main; main({ours}, {memory}, parent={parent})"
-)
+_START = """
+import sys
+sys.path[:] = {path!r}
+try:
+    from lightpool_core.embedding.worker import main
+except BaseException as error:
+    from multiprocessing.connection import Connection
+    Connection({ours}).send(f"{{type(error).__name__}}: {{error}}")
+    raise
+main({ours}, {memory}, parent={parent})
+"""
 _SENT_BYTES = 1 << 20
 _PATIENCE = 5
 """Seconds."""

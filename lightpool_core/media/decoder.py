@@ -43,6 +43,8 @@ class Wanted:
     """Frames of more are not decoded."""
     keys_only: bool = False
     """Decode nothing but key frames; indices then count those."""
+    threads: int | None = None
+    """That may decode at once, each with frames of its own; None for as many as there are cores."""
 
 
 class Decoder:
@@ -175,6 +177,8 @@ def _arguments(file: Path, wanted: Wanted, times: int) -> list[str]:
         options["max_pixels"] = wanted.max_pixels
     if wanted.keys_only:
         options["skip_frame"] = "nokey"
+    if wanted.threads is not None:
+        options |= {"threads": wanted.threads, "filter_threads": wanted.threads}
     exact = video_input(**options).filter("settb", f"1/{MICROSECONDS}").filter("setpts", _MONOTONIC)
     every = exact.filter_multi_output("split")
     # Flushed: we may wait for a time while ffmpeg waits for us to read the next picture.

@@ -6,7 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pillow_heif
-from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import (  # noqa: F401  # formats that Pillow would look for among all it knows: slow, for each worker
+    AvifImagePlugin,
+    ExifTags,
+    Image,
+    ImageCms,
+    ImageOps,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
 from PIL.Image import DecompressionBombError
 
 from lightpool_core.arrays import Array, Pixels
@@ -23,7 +32,7 @@ _ON_ITS_SIDE = range(5, 9)
 _TRANSPARENT_MODES = frozenset(("LA", "La", "PA", "RGBA", "RGBa"))
 
 pillow_heif.register_heif_opener()
-Image.init()  # Pillow would load its formats at first use, in several workers at once
+Image.preinit()
 
 
 def read_image(file: Path, *, short_side: int | None = None, max_pixels: int = MAX_PIXELS) -> Frame:

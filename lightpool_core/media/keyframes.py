@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
+
+from lightpool_core.arrays import Rows
 from lightpool_core.media.ffmpeg import command_line, video_input
 from lightpool_core.media.sampling import MICROSECONDS, per_second
 
@@ -27,14 +30,6 @@ _BEGINNING = 240
 """Packets after which most videos can be told."""
 _REORDERED = 32
 """Packets by which the order of decoding may differ from that of showing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Packet:
-    """One packet of a container: when its frame is shown, in microseconds, and whether that is a key frame."""
-
-    micros: int
-    is_key: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,28 +53,33 @@ def key_frames(file: Path, fps: float, listed: Callable[[int], None] = lambda _:
     """
     if file.suffix.lower() not in _CONTAINERS or file.stat().st_size < _SMALL:
         return None
-    packets = _packets(file, fps, listed)
-    if not packets:
+    micros, is_key = _packets(file, fps, listed)
+    if not micros:
         return None
-    shown = sorted(packets, key=lambda packet: packet.micros)
-    sampled, start = _sampled(shown, fps), shown[0].micros
-    ambiguous = any(one.micros == other.micros for one, other in pairwise(shown))
-    if ambiguous or not all(shown[index].is_key for index in sampled):
+    order = np.argsort(micros, kind="stable")
+    shown, keys = np.asarray(micros)[order], np.frombuffer(is_key, np.bool_)[order]
+    sampled = _sampled(shown, fps)
+    if (shown[1:] == shown[:-1]).any() or not keys[sampled].all():  # the first is ambiguous
         return None
-    times = tuple((index, shown[index].micros - start) for index in sampled)
-    return KeyFrames(start, times, sum(packet.is_key for packet in shown), len(shown))
+    start = int(shown[0])
+    times = tuple((index, int(shown[index]) - start) for index in sampled)
+    return KeyFrames(start, times, int(keys.sum()), len(shown))
 
 
-def _sampled(shown: Sequence[Packet], fps: float) -> list[int]:
-    """Which of `shown`, which are in the order of their times, `per_second` takes."""
-    rule, start = per_second(fps), shown[0].micros
-    return [index for index, packet in enumerate(shown) if rule.takes(index, packet.micros - start)]
+def _sampled(shown: Rows, fps: float) -> list[int]:
+    """Which of `shown`, microseconds in ascending order, `per_second` takes."""
+    rule, start = per_second(fps), int(shown[0])
+    return [index for index, micros in enumerate(map(int, shown)) if rule.takes(index, micros - start)]
 
 
-def _packets(file: Path, fps: float, listed: Callable[[int], None]) -> list[Packet]:
-    """All packets in the order of the file; none where their beginning shows that key frames are not enough."""
+def _packets(file: Path, fps: float, listed: Callable[[int], None]) -> tuple[array[int], bytearray]:
+    """When the frame of each packet is shown, in microseconds, and whether it is a key frame; in the order of the file.
+
+    None at all where the beginning shows that key frames are not enough.
+    """
     copied = video_input().output("pipe:1", vcodec="copy", format="framecrc")
-    found: list[Packet] = []
+    none = array("q"), bytearray()
+    micros, is_key = array("q"), bytearray()  # a long video has millions
     unit = Fraction(0)
     arguments = command_line(copied, file)
     with subprocess.Popen(
@@ -89,31 +89,34 @@ def _packets(file: Path, fps: float, listed: Callable[[int], None]) -> list[Pack
         for line in process.stdout:
             if line.startswith(b"#codec_id 0:") and line.split()[2] not in _CODECS:
                 process.kill()
-                return []
+                return none
             if line.startswith(b"#tb 0:"):
                 unit = Fraction(os.fsdecode(line.split()[2])) * MICROSECONDS
             if line.startswith(b"#"):
                 continue
             packet = _packet(line, unit)
             if packet is not None:
-                found.append(packet)
-                listed(len(found))
-            if packet is None or (len(found) == _BEGINNING and not _begins_well(found, fps)):
+                micros.append(packet[0])
+                is_key.append(packet[1])
+                listed(len(micros))
+            if packet is None or (len(micros) == _BEGINNING and not _begins_well(micros, is_key, fps)):
                 process.kill()
-                return []
-    return [] if process.returncode else found
+                return none
+    return none if process.returncode else (micros, is_key)
 
 
-def _begins_well(found: Sequence[Packet], fps: float) -> bool:
+def _begins_well(micros: array[int], is_key: bytearray, fps: float) -> bool:
     """False where key frames are not enough at the beginning, without what a later packet may still come before."""
-    shown = sorted(found, key=lambda packet: packet.micros)[:-_REORDERED]
-    return all(shown[index].is_key for index in _sampled(shown, fps))
+    order = np.argsort(micros, kind="stable")[:-_REORDERED]
+    keys = np.frombuffer(is_key, np.bool_)[order]
+    return bool(keys[_sampled(np.asarray(micros)[order], fps)].all())
 
 
-def _packet(line: bytes, unit: Fraction) -> Packet | None:
-    """One line of framecrc: stream, dts, pts, duration, size, checksum, then flags unless it is just a key frame.
+def _packet(line: bytes, unit: Fraction) -> tuple[int, bool] | None:
+    """Of one line of framecrc: when its frame is shown, in microseconds, and whether that is a key frame.
 
-    None for a packet with any other flag: cut away by an edit list, say, or damaged.
+    The line: stream, dts, pts, duration, size, checksum, then flags unless it is just a key frame. None for a packet
+    with any other flag: cut away by an edit list, say, or damaged.
     """
     fields = [field.strip() for field in line.split(b",")]
     flags = [field for field in fields[6:] if field.startswith(b"F=")]
@@ -123,7 +126,7 @@ def _packet(line: bytes, unit: Fraction) -> Packet | None:
         ticks = int(fields[2])
     except ValueError:  # NOPTS
         return None
-    return Packet(_rescaled(ticks, unit), not flags)
+    return _rescaled(ticks, unit), not flags
 
 
 def _rescaled(ticks: int, unit: Fraction) -> int:

@@ -43,7 +43,13 @@ def open_source(source: Source, reading: Reading) -> FrameStream:
     """The frames of `source`, read as `reading` says. Raises DecodeError while they are iterated over."""
     if source.kind == "image":
         return ImageStream(source.file, reading)
-    return VideoStream(source.file, fps=reading.fps, short_side=reading.short_side, max_pixels=reading.max_pixels)
+    return VideoStream(
+        source.file,
+        fps=reading.fps,
+        short_side=reading.short_side,
+        max_pixels=reading.max_pixels,
+        threads=reading.threads,
+    )
 
 
 def file_digest(file: Path) -> str:

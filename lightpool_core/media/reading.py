@@ -22,3 +22,5 @@ class Reading:
     """Pictures of more pixels are refused."""
     timeout: float = TIMEOUT
     """Seconds after which a source that nothing comes of is given up."""
+    threads: int | None = None
+    """Of an ffmpeg at work; None for as many as there are cores."""

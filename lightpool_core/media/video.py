@@ -23,7 +23,8 @@ class VideoStream:
     further 1/x second; `indices` exactly those frames (`fps` is ignored, indices past the end are passed
     over). Times are seconds since the first frame. ffmpeg shrinks frames to `short_side` pixels on their
     shorter side; None keeps the full resolution. Where the resolution changes midway, later frames are
-    scaled to the first. Only `file` is read; of several video streams the first counts, cover art is none.
+    scaled to the first. ffmpeg has `threads` threads, None for as many as there are cores. Only `file` is
+    read; of several video streams the first counts, cover art is none.
 
     Raises DecodeError, one line without the path, when not a single frame can be decoded: one of more than
     `max_pixels` is not.
@@ -44,6 +45,7 @@ class VideoStream:
         indices: Collection[int] | None = None,
         short_side: int | None = None,
         max_pixels: int | None = None,
+        threads: int | None = None,
     ) -> None:
         if fps is not None and not (math.isfinite(fps) and fps > 0):
             raise ValueError(f"fps is {fps}, and has to be above 0")
@@ -56,6 +58,7 @@ class VideoStream:
         self._last = None if indices is None else max(indices, default=-1)
         self._short_side = short_side
         self._max_pixels = max_pixels
+        self._threads = threads
         self._decoder: Decoder | None = None
         self._keys: KeyFrames | None = None
         self._n_listed = 0
@@ -111,7 +114,9 @@ class VideoStream:
             rule = listed(self._indices)
         else:
             rule = every_frame() if self._fps is None else per_second(self._fps)
-        return Decoder(self._file, Wanted(rule, self._short_side, self._max_pixels, self.key_frames_only))
+        return Decoder(
+            self._file, Wanted(rule, self._short_side, self._max_pixels, self.key_frames_only, self._threads)
+        )
 
     def _index(self, moment: Moment, decoder: Decoder) -> int | None:
         """Which frame of the video it is; None where it is not the very one that the container has there.
