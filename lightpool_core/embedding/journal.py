@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +29,8 @@ _HEADER = "journal.json"
 _ENDINGS = b"endings"
 _AFTER = b"after"
 _PICTURES = ("source", "frame", "time", "width", "height", "digest")
+_FORM: Any = {"compression": "none", "use_dictionary": ["source"]}
+"""Of a part: looking for what repeats in embeddings would take longer than writing them."""
 _GROUP = 8192
 """Rows of a kept journal that are gathered at once."""
 _SCRATCH = 1 << 26
@@ -99,7 +102,7 @@ class Journal:
         path = self._folder / f"part-{self._number:06}.parquet"
         try:
             with replacing(path) as new:
-                parquet.write_table(table, new, compression="none")
+                parquet.write_table(table, new, **_FORM)
         except OSError as error:
             raise PoolError(
                 f"embeddings cannot be written to {self._folder}: {error.strerror or error};"
@@ -159,7 +162,7 @@ class Journal:
         pictures = entries.pictures
         ended = json.dumps([[key, *_values(ending)] for key, ending in entries.endings.items()])
         schema = _schema(self._dim).with_metadata({_ENDINGS: ended})
-        with parquet.ParquetWriter(self._folder / "part-000001.parquet", schema, compression="none") as writer:
+        with parquet.ParquetWriter(self._folder / "part-000001.parquet", schema, **_FORM) as writer:
             for start in range(0, max(pictures.num_rows, 1), _GROUP):
                 group = pictures.slice(start, _GROUP)
                 embeddings = other.embeddings(group["part"].to_numpy(), group["row"].to_numpy())
