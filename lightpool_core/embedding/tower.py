@@ -95,44 +95,6 @@ class Tower:
         return embeddings
 
 
-class OnTower:
-    """What embedders that squash pictures and run them through a tower have in common."""
-
-    device: str
-    precision: Precision
-
-    def preparer(self) -> Squash:
-        """What worker processes need."""
-        raise NotImplementedError
-
-    @property
-    def _tower(self) -> Tower:
-        raise NotImplementedError
-
-    @property
-    def input_size(self) -> int:
-        """Twice the pixels on the shorter side of a model input; known without loading weights."""
-        return decoded_size(self.preparer())
-
-    @property
-    def batch_size(self) -> int:
-        """B: 16 pictures per slice on a CPU, 128 per GPU."""
-        return batch_size(self.device)
-
-    @property
-    def computes_in(self) -> str:
-        """Precision and kind of device."""
-        return computes_in(self.device, self.precision)
-
-    def prepare(self, pixels: Pixels) -> Array:
-        """The whole picture (H, W, 3), squashed to (S, S, 3) uint8; normalised later, on the device."""
-        return self.preparer().prepare(pixels)
-
-    def embed(self, batch: Array) -> Embeddings:
-        """Squashed pictures (B, S, S, 3) uint8 → (B, D), not normalised."""
-        return self._tower.embed(batch)
-
-
 def decoded_size(model_input: Squash) -> int:
     """Pixels on the shorter side that decoding should leave of a picture: twice those of the model's input.
 

@@ -17,7 +17,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from lightpool_core.embedding.tower import OnTower, Precision, Squash, Tower, check_precision
+from lightpool_core.arrays import Array, Embeddings, Pixels
+from lightpool_core.embedding.tower import (
+    Precision,
+    Squash,
+    Tower,
+    batch_size,
+    check_precision,
+    computes_in,
+    decoded_size,
+)
 from lightpool_core.embedding.weights import fingerprint_of, float32_state, guarded
 from lightpool_plugins.embedders.open_clip_model import (
     ADVICE,
@@ -37,7 +46,7 @@ _LOADING = threading.Lock()  # two threads that need the same model at once load
 
 
 @dataclass(frozen=True)
-class OpenClip(OnTower):
+class OpenClip:
     """An OpenCLIP image tower: `model` and `pretrained`, a tag, a weights file or a folder.
 
     Tags that were trained with QuickGELU get it, whether or not the model is named `…-quickgelu`. A bare
@@ -68,6 +77,11 @@ class OpenClip(OnTower):
         return self._loaded[1]
 
     @property
+    def input_size(self) -> int:
+        """Twice the pixels on the shorter side of a model input; known without loading weights."""
+        return decoded_size(self.preparer())
+
+    @property
     def near_duplicate(self) -> float:
         """0.2, a cosine of 0.98: an estimate for CLIP models, not calibrated on any particular one.
 
@@ -76,10 +90,28 @@ class OpenClip(OnTower):
         """
         return 0.2
 
+    @property
+    def batch_size(self) -> int:
+        """B: 16 pictures per slice on a CPU, 128 per GPU."""
+        return batch_size(self.device)
+
+    @property
+    def computes_in(self) -> str:
+        """Precision and kind of device."""
+        return computes_in(self.device, self.precision)
+
     def preparer(self) -> Squash:
         """What worker processes need."""
         height, width = self._recipe.size
         return Squash(height, width, self._recipe.interpolation == "bilinear")
+
+    def prepare(self, pixels: Pixels) -> Array:
+        """The whole picture (H, W, 3), squashed to (S, S, 3) uint8; normalised later, on the device."""
+        return self.preparer().prepare(pixels)
+
+    def embed(self, batch: Array) -> Embeddings:
+        """Squashed pictures (B, S, S, 3) uint8 → (B, D), not normalised."""
+        return self._tower.embed(batch)
 
     def weights(self) -> dict[str, Any]:
         """`visual`, float32 tensors by name, and `recipe`, a JSON text: architecture and preprocessing.

@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lightpool_core.embedding.tower import OnTower, Precision, Squash, Tower, check_precision
+from lightpool_core.arrays import Array, Embeddings, Pixels
+from lightpool_core.embedding.tower import (
+    Precision,
+    Squash,
+    Tower,
+    batch_size,
+    check_precision,
+    computes_in,
+    decoded_size,
+)
 from lightpool_core.embedding.weights import fingerprint_of, float32_state, guarded
 from lightpool_core.errors import PluginUnavailable, SettingsError
 from lightpool_plugins.embedders.timm_network import (
@@ -38,7 +47,7 @@ _LOADING = threading.Lock()  # two threads that need the same model at once load
 
 
 @dataclass(frozen=True)
-class Timm(OnTower):
+class Timm:
     """A timm network without its classifier: `model` by name, `pretrained` a weights file or as timm has them.
 
     The default, DINOv2 ViT-S/14, is licensed under Apache 2.0; other weights have licences of their own. A file
@@ -79,6 +88,11 @@ class Timm(OnTower):
         return self._loaded.fingerprint
 
     @property
+    def input_size(self) -> int:
+        """Twice the pixels on the shorter side of a model input; known without loading weights."""
+        return decoded_size(self.preparer())
+
+    @property
     def near_duplicate(self) -> float:
         """0.42, a cosine of 0.91: calibrated on MobileNetV2, not on any other network.
 
@@ -87,10 +101,28 @@ class Timm(OnTower):
         """
         return 0.42
 
+    @property
+    def batch_size(self) -> int:
+        """B: 16 pictures per slice on a CPU, 128 per GPU."""
+        return batch_size(self.device)
+
+    @property
+    def computes_in(self) -> str:
+        """Precision and kind of device."""
+        return computes_in(self.device, self.precision)
+
     def preparer(self) -> Squash:
         """What worker processes need."""
         height, width = self._recipe.size
         return Squash(height, width, self._recipe.interpolation == "bilinear")
+
+    def prepare(self, pixels: Pixels) -> Array:
+        """The whole picture (H, W, 3), squashed to (S, S, 3) uint8; normalised later, on the device."""
+        return self.preparer().prepare(pixels)
+
+    def embed(self, batch: Array) -> Embeddings:
+        """Squashed pictures (B, S, S, 3) uint8 → (B, D), not normalised."""
+        return self._loaded.tower.embed(batch)
 
     def weights(self) -> dict[str, Any]:
         """`network`, float32 tensors by name, and `recipe`, a JSON text: architecture and preprocessing.
@@ -110,10 +142,6 @@ class Timm(OnTower):
         if self.state is not None:
             return Recipe(**json.loads(self.state["recipe"]))
         return recipe_of(self.model, size=self.size, mean=self.mean, std=self.std, arguments=self.arguments)
-
-    @property
-    def _tower(self) -> Tower:
-        return self._loaded.tower
 
     @property
     def _loaded(self) -> _Loaded:
