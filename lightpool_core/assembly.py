@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 import numpy as np
 import pyarrow as pa
 
+from lightpool_core.annotations import Annotations
 from lightpool_core.arrays import Rows
 from lightpool_core.candidates import Candidates
 from lightpool_core.embedding.embedder import Embedder, precision_of
@@ -153,7 +154,7 @@ class _Pictures:
             np.array([numbers[name] for name in self._label_names], dtype=np.int64),
             tuple(self._refs),
             tuple(rows["digest"].to_pylist()),
-            {name: rows[name].to_numpy() for name in ("width", "height")},
+            Annotations({name: rows[name].to_numpy() for name in ("width", "height")}),
         )
 
 

@@ -5,8 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from lightpool_core.arrays import Array, Embeddings, Labels, Mask, Rows
+import numpy as np
+
+from lightpool_core.annotations import Annotations
+from lightpool_core.arrays import Embeddings, Labels, Mask, Rows
 from lightpool_core.media.source import SampleRef
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Pictures to look for, as a selection config names them; exactly one of the three is given."""
+
+    images: str = ""
+    """A folder of pictures, or one picture."""
+    samples: tuple[str, ...] = ()
+    """Names of members of the pool."""
+    text: str = ""
+    """What is to be seen, for embedders that understand text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,14 +29,16 @@ class Candidates:
     """N embedded samples, all columns in the same order, sorted by source and frame.
 
     `embeddings` (N, D) float32 unit rows; `labels` (N,) int64, the weak labels; `refs`, which picture each is;
-    `digests`, of their pixels; `metadata`, further columns (N,) by name: `width` and `height` in pixels.
+    `digests`, of their pixels; `annotations`, what else is known of them: of decoded pictures at least the
+    metadata `width` and `height` in pixels; `queries`, what the sampler asked to compare them with, (Q, D) each.
     """
 
     embeddings: Embeddings
     labels: Labels
     refs: tuple[SampleRef, ...]
     digests: tuple[str, ...] = ()
-    metadata: Mapping[str, Array] = field(default_factory=dict)
+    annotations: Annotations = field(default_factory=Annotations)
+    queries: Mapping[Query, Embeddings] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.embeddings)
@@ -33,11 +50,12 @@ class Candidates:
 
     def take(self, rows: Rows | Mask) -> Candidates:
         """Only `rows`, in that order."""
-        where = rows.nonzero()[0] if rows.dtype == bool else rows
+        where: Rows = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
         return Candidates(
             self.embeddings[where],
             self.labels[where],
             tuple(self.refs[i] for i in where),
             tuple(self.digests[i] for i in where) if self.digests else (),
-            {name: column[where] for name, column in self.metadata.items()},
+            self.annotations.take(where),
+            self.queries,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from dataclasses import dataclass
 
@@ -44,7 +45,8 @@ class Proposal:
 
 def stop_for(stop: Stop, embedder: Embedder) -> Stop:
     """`stop`, or where it has no condition at all the embedder's near-duplicate distance."""
-    return Stop(min_distance=embedder.near_duplicate) if stop == Stop() else stop
+    unconditional = stop.n_samples is None and stop.min_distance is None
+    return dataclasses.replace(stop, min_distance=embedder.near_duplicate) if unconditional else stop
 
 
 def nothing(dim: int) -> Proposal:

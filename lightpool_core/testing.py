@@ -8,6 +8,7 @@ import pickle
 
 import numpy as np
 
+from lightpool_core.annotations import Annotations
 from lightpool_core.arrays import Array, Embeddings, Pixels, unit_rows
 from lightpool_core.candidates import Candidates
 from lightpool_core.embedding.embedder import Embedder, batch_size_of, preparer_of
@@ -99,7 +100,7 @@ def _candidates(rows: Embeddings) -> Candidates:
     refs += [SampleRef(frame_name("clip.mp4", i, len(frames)), "clip.mp4", i, i / 2) for i in frames]
     labels = np.array([*(1 + i % 3 for i in images), *(4 for _ in frames)], dtype=np.int64)
     size = {"width": np.full(n, 640, np.int32), "height": np.full(n, 480, np.int32)}
-    return Candidates(rows, labels, tuple(refs), tuple(f"{i:032x}" for i in range(n)), size)
+    return Candidates(rows, labels, tuple(refs), tuple(f"{i:032x}" for i in range(n)), Annotations(size))
 
 
 def _pictures() -> list[Pixels]:

@@ -6,12 +6,14 @@ Q: queries. M: rows. D: dimension.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
+from lightpool_core.annotations import Annotations
 from lightpool_core.arrays import Embeddings, ExactDistances, Reach, Rows
+from lightpool_core.media.source import SampleRef
 from lightpool_core.selection.cells import Cells
 from lightpool_core.selection.exact import in_blocks, nearest_of_pairs
 from lightpool_core.selection.hnsw import NeighbourIndex
@@ -33,6 +35,8 @@ class ArrayView:
     """Proposes neighbours by their prefixes in `cells`."""
     given_cells: Cells | None = None
     device: str = "auto"
+    refs: tuple[SampleRef, ...] = ()
+    annotations: Annotations = field(default_factory=Annotations)
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -5,19 +5,33 @@ N: candidates. M: rows in the pool, may be 0. K: chosen. Q: queries. D: dimensio
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from lightpool_core.annotations import Annotations
 from lightpool_core.arrays import Distances, Embeddings, ExactDistances, Reach, Rows
 from lightpool_core.candidates import Candidates
 from lightpool_core.errors import ContractViolation
+from lightpool_core.media.source import SampleRef
 from lightpool_core.selection.stop import Stop
 
 _ROUNDING = 1e-6
 """Of a distance in float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class Achieved:
+    """How far the chosen meet one objective, so that a trade-off can be seen."""
+
+    objective: str
+    """Such as `BALANCE of METADATA weather`."""
+    values: Mapping[str, float]
+    """Of the chosen, by name: shares of classes, a mean, a distance."""
+    targets: Mapping[str, float] = field(default_factory=dict)
+    """What was asked for, by the same names, where something was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +44,8 @@ class Selection:
 
     indices: Rows
     distances: Distances
+    achieved: tuple[Achieved, ...] = ()
+    """What became of each objective, for samplers that have several."""
 
 
 class PoolView(Protocol):
@@ -56,10 +72,22 @@ class PoolView(Protocol):
     def blocks(self) -> Iterator[Embeddings]:
         """All rows in order, some thousands at a time."""
 
+    @property
+    def refs(self) -> tuple[SampleRef, ...]:
+        """Which pictures the rows are, (M,); empty where nobody knows."""
+
+    @property
+    def annotations(self) -> Annotations:
+        """What else is known of the rows; a column that is there has M values."""
+
 
 @runtime_checkable
 class Sampler(Protocol):
-    """Chooses among candidates. A frozen dataclass: its fields are its options, its docstring its description."""
+    """Chooses among candidates. A frozen dataclass: its fields are its options, its docstring its description.
+
+    Two attributes are optional. `queries`, a tuple of Query: their embeddings come in `Candidates.queries`.
+    `metadata_keys`, a set of names: those that begin with `lightly.` are computed with the embeddings.
+    """
 
     def select(self, candidates: Candidates, pool: PoolView, stop: Stop, rng: np.random.Generator) -> Selection:
         """Choose from `candidates` what joins `pool`. The same arguments give the same answer.

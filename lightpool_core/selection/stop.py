@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from lightpool_core.errors import SettingsError
 
@@ -16,10 +17,14 @@ class Stop:
 
     n_samples: an int is a count of new samples, a float in [0, 1] a fraction of the candidates.
     min_distance: Euclidean, 0 to 2; no two of the kept are closer, a candidate at exactly it is kept.
+    min_seconds: no two chosen frames of one video are closer in time.
+    max_per: at most so many chosen for each video, folder, label or value of a metadata key, the pool's included.
     """
 
     n_samples: int | float | None = None
     min_distance: float | None = None
+    min_seconds: float | None = None
+    max_per: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if isinstance(self.n_samples, float) and not 0 <= self.n_samples <= 1:

@@ -60,7 +60,9 @@ def assert_same(one: Embedding, other: Embedding) -> None:
     assert one.candidates.refs == other.candidates.refs
     assert one.candidates.digests == other.candidates.digests
     np.testing.assert_array_equal(one.candidates.embeddings, other.candidates.embeddings)
-    np.testing.assert_array_equal(one.candidates.metadata["width"], other.candidates.metadata["width"])
+    np.testing.assert_array_equal(
+        one.candidates.annotations.metadata["width"], other.candidates.annotations.metadata["width"]
+    )
     assert one.outcomes == other.outcomes
     assert one.n_decoded == other.n_decoded
 
