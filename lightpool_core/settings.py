@@ -12,12 +12,10 @@ from typing import Any
 
 from lightpool_core.errors import SettingsError
 from lightpool_core.media.reading import MAX_PIXELS, TIMEOUT, Reading
-from lightpool_core.replacing import replacing
 from lightpool_core.selection.stop import Stop
+from lightpool_core.settings_file import SETTINGS_NAME, read_plain, write_plain
 
-SETTINGS_NAME = "datapool.toml"
-_HEAD = """Settings of this datapool: what `lightpool append` does when it is given no options.
-Edit freely, except for the embedder: the embeddings of a pool are made by one embedder for life."""
+__all__ = ["SETTINGS_NAME", "Overrides", "PluginChoice", "Settings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +40,20 @@ class Settings:
     """See Stop; None is off."""
     min_distance: float | None = None
     """See Stop; with both off, the embedder's near-duplicate distance is taken."""
+    min_seconds: float | None = None
+    """See Stop."""
+    max_per: Mapping[str, int] = field(default_factory=dict)
+    """See Stop; by `video`, `folder`, `label` or a metadata key."""
+    metadata: Path | None = None
+    """What is known of the samples: a file, or a folder of Lightly metadata."""
+    predictions: Path | None = None
+    """What a model found in the samples: a file or a folder."""
+    scores: Path | None = None
+    """Active-learning scores of the samples, a file."""
+    compute_metadata: bool = False
+    """True computes `lightly.*` metadata of every candidate, whether the sampler looks at it or not."""
+    sequence_length: int | None = None
+    """Clips of so many frames are chosen instead of single frames; None for frames."""
     fps: float | None = 1.0
     """Frames per second sampled from videos; None for every frame."""
     seed: int = 0
@@ -60,7 +72,9 @@ class Settings:
     """Where this run computes; a property of the machine, which no pool remembers."""
 
     def __post_init__(self) -> None:
-        Stop.of(self.n_samples, self.min_distance)
+        _ = self.stop  # checks its conditions
+        if self.sequence_length is not None and self.sequence_length < 2:
+            raise SettingsError(f"sequence_length {self.sequence_length} is not 2 frames or more; -1 is off")
         if self.seed < 0:
             raise SettingsError(f"seed {self.seed} is negative; give a whole number from 0 up")
         if self.fps is not None and not 0 < self.fps <= 1000:
@@ -72,7 +86,7 @@ class Settings:
     @property
     def stop(self) -> Stop:
         """The stopping conditions."""
-        return Stop.of(self.n_samples, self.min_distance)
+        return Stop.of(self.n_samples, self.min_distance, self.min_seconds, self.max_per)
 
     @property
     def reading(self) -> Reading:
@@ -81,32 +95,15 @@ class Settings:
 
     def write(self, pool: Path) -> None:
         """Replace the settings of the pool in the folder `pool`, atomically."""
-        import tomlkit
-
-        document = tomlkit.document()
-        for line in _HEAD.splitlines():
-            document.add(tomlkit.comment(line))
-        for key, value in _to_plain(self).items():
-            document.add(key, tomlkit.item(value))
-        with replacing(pool / SETTINGS_NAME) as path:
-            path.write_text(tomlkit.dumps(document), encoding="utf-8")
+        write_plain(pool, _to_plain(self))
 
     @classmethod
     def read(cls, pool: Path) -> Settings:
         """The settings of the pool in the folder `pool`. Raises SettingsError naming the place."""
-        import tomlkit
-        from tomlkit.exceptions import TOMLKitError
-
-        path = pool / SETTINGS_NAME
         try:
-            plain = tomlkit.parse(path.read_text(encoding="utf-8")).unwrap()
-        except (OSError, UnicodeDecodeError, TOMLKitError) as error:
-            reason = " ".join(str(error).split())
-            raise SettingsError(f"settings {path} cannot be read: {reason}; mend the file") from error
-        try:
-            return _from_plain(plain, pool)
+            return _from_plain(read_plain(pool), pool)
         except SettingsError as error:
-            raise SettingsError(f"settings {path}: {error}") from error
+            raise SettingsError(f"settings {pool / SETTINGS_NAME}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +118,14 @@ class Overrides:
     sampler_options: Mapping[str, Any] = field(default_factory=dict)
     n_samples: int | float | None = None
     min_distance: float | None = None
+    min_seconds: float | None = None
+    max_per: Mapping[str, int] | None = None
+    """In the place of the settings' limits; an empty one takes them all away."""
+    metadata: str | Path | None = None
+    predictions: str | Path | None = None
+    scores: str | Path | None = None
+    compute_metadata: bool | None = None
+    sequence_length: int | None = None
     fps: float | str | None = None
     """Frames per second, or `all`."""
     seed: int | None = None
@@ -137,8 +142,11 @@ class Overrides:
         if self.inputs is not None:
             changes["inputs"] = tuple(Path(os.path.abspath(path)) for path in self.inputs)
             changes["filenames"] = None  # a list of what is in the pool's own inputs
-        if self.filenames is not None:
-            changes["filenames"] = Path(os.path.abspath(self.filenames))
+        for name in _PATHS:
+            if getattr(self, name) is not None:
+                changes[name] = None if str(getattr(self, name)) in _OFF else Path(os.path.abspath(getattr(self, name)))
+        if self.sequence_length is not None:
+            changes["sequence_length"] = None if self.sequence_length == -1 else self.sequence_length
         if self.fps is not None:
             changes["fps"] = _fps(self.fps)
         changes["embedder"] = _choice(settings.embedder, self.embedder, self.embedder_options)
@@ -147,8 +155,11 @@ class Overrides:
 
 
 _PLAIN = (
-    "n_samples", "min_distance", "seed", "keep_history", "timeout", "max_megapixels", "keep_embeddings", "device",
+    "n_samples", "min_distance", "min_seconds", "max_per", "compute_metadata", "seed", "keep_history", "timeout",
+    "max_megapixels", "keep_embeddings", "device",
 )  # fmt: skip
+_PATHS = ("filenames", "metadata", "predictions", "scores")
+_OFF = ("", "-1")
 
 
 def _choice(now: PluginChoice, name: str | None, options: Mapping[str, Any]) -> PluginChoice:
@@ -184,45 +195,27 @@ def _to_plain(settings: Settings) -> dict[str, Any]:
         "timeout": settings.timeout,
         "max_megapixels": settings.max_megapixels,
         "keep_embeddings": settings.keep_embeddings,
-        "filenames": str(settings.filenames) if settings.filenames else None,
+        **{name: str(path) for name in _PATHS if (path := getattr(settings, name))},
+        "sequence_length": settings.sequence_length,
+        "compute_metadata": settings.compute_metadata,
+        "min_seconds": settings.min_seconds,
+        "max_per": dict(settings.max_per) or None,
         "embedder": {"name": settings.embedder.name, **settings.embedder.options},
         "sampler": {"name": settings.sampler.name, **settings.sampler.options},
     }
     return {key: value for key, value in plain.items() if value is not None}
 
 
-_TYPES: dict[str, tuple[type, ...]] = {
-    "inputs": (list,),
-    "filenames": (str,),
-    "embedder": (dict,),
-    "sampler": (dict,),
-    "n_samples": (int, float),
-    "min_distance": (int, float),
-    "fps": (int, float, str),
-    "seed": (int,),
-    "keep_history": (bool,),
-    "csv": (bool,),
-    "timeout": (int, float),
-    "max_megapixels": (int, float),
-    "keep_embeddings": (bool,),
-}
-
-
 def _from_plain(plain: Mapping[str, Any], pool: Path) -> Settings:
-    for key, value in plain.items():
-        if key not in _TYPES:
-            raise SettingsError(f"there is no setting {key!r}; the settings are {', '.join(_TYPES)}")
-        if not isinstance(value, _TYPES[key]) or (isinstance(value, bool) and bool not in _TYPES[key]):
-            wanted = " or ".join(kind.__name__ for kind in _TYPES[key])
-            raise SettingsError(f"{key} = {value!r} should be of type {wanted}")
-    if not all(isinstance(path, str) for path in plain.get("inputs", ())):
-        raise SettingsError(f"inputs = {plain['inputs']} should be a list of paths, each in quotes")
     changes = dict(plain)
     if "inputs" in plain:
         # Written by hand, a relative path starts at the pool: the working directory of a cron job is anywhere.
         changes["inputs"] = tuple(Path(os.path.abspath(pool / path)) for path in plain["inputs"])
-    if "filenames" in plain:
-        changes["filenames"] = Path(os.path.abspath(pool / plain["filenames"]))
+    for name in _PATHS:
+        if name in plain:
+            changes[name] = None if plain[name] in _OFF else Path(os.path.abspath(pool / plain[name]))
+    if plain.get("sequence_length") == -1:
+        changes["sequence_length"] = None
     if "fps" in plain:
         changes["fps"] = _fps(plain["fps"])
     for kind in ("embedder", "sampler"):

@@ -42,13 +42,26 @@ class Stop:
                 f"min_distance {self.min_distance} is not from 0 to 2, the distances that unit vectors"
                 " can have; -1 is off"
             )
+        if self.min_seconds is not None and not 0 <= self.min_seconds < math.inf:
+            raise SettingsError(f"min_seconds {self.min_seconds} is no number of seconds from 0 up; -1 is off")
+        for key, most in self.max_per.items():
+            if isinstance(most, bool) or not isinstance(most, int) or most < 1:
+                raise SettingsError(f"max_per {key} {most} is no whole number from 1 up; -1 is off")
 
     @classmethod
-    def of(cls, n_samples: int | float | None, min_distance: float | None) -> Stop:
+    def of(
+        cls,
+        n_samples: int | float | None,
+        min_distance: float | None,
+        min_seconds: float | None = None,
+        max_per: Mapping[str, int] | None = None,
+    ) -> Stop:
         """The same conditions with -1 read as off, as settings files write it."""
         return cls(
             None if n_samples == -1 else n_samples,
             None if min_distance == -1 else min_distance,
+            None if min_seconds == -1 else min_seconds,
+            {key: most for key, most in (max_per or {}).items() if most != -1},
         )
 
     def count(self, n_candidates: int) -> int:
