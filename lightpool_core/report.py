@@ -80,6 +80,8 @@ class Report:
     min_distance_from: str
     """`settings`, or `embedder` where its near-duplicate distance was taken."""
     dry_run: bool = False
+    sequence_length: int | None = None
+    """Frames of the sequences that were chosen in the place of single frames; null where none were."""
     run: str = ""
     """Name of the folder in `runs/`; empty where nothing was new or nothing was written."""
     corrupt: tuple[Problem, ...] = ()

@@ -148,12 +148,16 @@ def told(decision: Decision) -> str:
         near = "the first of an empty pool"
         if decision.distance is not None:
             near = f"{_rounded(decision.distance)} from the nearest kept at that moment"
-        return f"{name}: chosen as number {decision.rank} of {decision.of} in version {decision.joined}, {near}"
+        how = f"chosen with its sequence, which begins with {decision.sequence}," if decision.sequence else "chosen"
+        return f"{name}: {how} as number {decision.rank} of {decision.of} in version {decision.joined}, {near}"
+    if decision.because == "sequence":
+        return f"{name}: not chosen: it is in no whole sequence of {decision.sequence_length} frames"
     if decision.decision == "rejected":
         near = "nothing was kept"
         if decision.distance is not None:
             where = f"kept in version {decision.nearest_version}"
-            near = f"{_rounded(decision.distance)} from {decision.nearest}, {where}"
+            its = f"its sequence, which begins with {decision.sequence}, is " if decision.sequence else ""
+            near = f"{its}{_rounded(decision.distance)} from {decision.nearest}, {where}"
         return f"{name}: not chosen: {near}; {_because(decision)}"
     if decision.decision == "processed":
         return f"{name}: {decision.reason}"

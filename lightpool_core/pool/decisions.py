@@ -21,6 +21,7 @@ SCHEMA = pa.schema([
     ("distance", pa.float64()),  # to the nearest kept: when picked, or in the end; null where nothing was kept
     ("nearest", pa.string()),  # the kept sample nearest to a rejected one; null for the selected
     ("nearest_version", pa.int64()),  # that it joined in
+    ("sequence", pa.string()),  # first frame of its sequence, where sequences were chosen; null for none
 ])  # fmt: skip
 
 
@@ -33,6 +34,7 @@ def rows_of(candidates: Candidates, reasons: Reasons, pool: Datapool, number: in
     kept = pa.concat_tables([pool.columns("filename", "version"), pa.table(news, ["filename", "version"])])
     nearest = kept.take(pa.array(reasons.nearest, mask=reasons.nearest < 0))
     rejected = reasons.ranks == 0
+    sequences = reasons.sequences if len(reasons.sequences) else np.full(len(names), -1)
     return pa.table(
         [
             pa.array(names, pa.string()),
@@ -42,6 +44,7 @@ def rows_of(candidates: Candidates, reasons: Reasons, pool: Datapool, number: in
             pa.array(reasons.distances, mask=~np.isfinite(reasons.distances)),
             nearest["filename"],
             nearest["version"],
+            pa.array(names, pa.string()).take(pa.array(sequences, mask=sequences < 0)),
         ],
         schema=SCHEMA,
     )

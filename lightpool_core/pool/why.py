@@ -45,13 +45,17 @@ class Decision:
     nearest_version: int | None = None
     """The version that it joined in."""
     because: str | None = None
-    """What rejected it: min_distance, n_samples, or neither of them, but the sampler."""
+    """What rejected it: min_distance, n_samples, or neither of them, but the sampler; or sequence: it is in none."""
     n_samples: int | float | None = None
     min_distance: float | None = None
     sampler: str | None = None
     """Of the run, as the two above."""
     reason: str | None = None
     """In words, for what was no candidate."""
+    sequence: str | None = None
+    """The first frame of its sequence, if it was chosen, or not, as part of one."""
+    sequence_length: int | None = None
+    """Frames of the sequences that the run chose among."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -88,7 +92,10 @@ def _selected(pool: Datapool, name: str) -> Decision | None:
     distance, joined, run = (table[column][row].as_py() for column in ("distance", "version", "run"))
     together = pc.equal(table["version"], joined)
     rank, of = pc.sum(together[: row + 1]).as_py(), pc.sum(together).as_py()
-    asked = _asked(Run.of(pool.path, run or "").report() or {})
+    its = Run.of(pool.path, run or "")
+    asked = _asked(its.report() or {})
+    if asked["sequence_length"]:
+        asked["sequence"] = (its.decision(name) or {}).get("sequence")
     return Decision(name, pool.version.number, "selected", run or "", joined, rank, of, distance, **asked)
 
 
@@ -97,8 +104,8 @@ def _left_out(pool: Datapool, name: str) -> Decision | None:
     for run, report in _runs(pool):
         row = run.decision(name)
         if row and row["decision"] == "rejected":
-            found = {key: row[key] for key in ("distance", "nearest", "nearest_version")}
-            because, of = _because(row["distance"], report), report["samples"]["selected"]
+            found = {key: row.get(key) for key in ("distance", "nearest", "nearest_version", "sequence")}
+            because, of = _because(found, report), report["samples"]["selected"]
             asked = _asked(report)
             return Decision(name, pool.version.number, "rejected", run.name, of=of, because=because, **found, **asked)
         reasons = [problem["reason"] for problem in report["corrupt"] if problem["filename"] == name]
@@ -149,14 +156,17 @@ def _runs(pool: Datapool) -> Iterator[tuple[Run, dict[str, Any]]]:
 
 
 def _asked(report: dict[str, Any]) -> dict[str, Any]:
-    return {key: report.get(key) for key in ("n_samples", "min_distance", "sampler")}
+    return {key: report.get(key) for key in ("n_samples", "min_distance", "sampler", "sequence_length")}
 
 
-def _because(distance: float | None, report: dict[str, Any]) -> str:
-    closest, samples = report["min_distance"], report["samples"]
+def _because(found: dict[str, Any], report: dict[str, Any]) -> str:
+    distance, closest, samples = found["distance"], report["min_distance"], report["samples"]
+    length = report.get("sequence_length")
+    if length and found["sequence"] is None:
+        return "sequence"
     if closest is not None and distance is not None and distance < closest + _ROUNDING:
         return "min_distance"
-    full = samples["selected"] == Stop(report["n_samples"]).count(samples["candidates"])
+    full = samples["selected"] + (length or 1) > Stop(report["n_samples"]).count(samples["candidates"])
     return "n_samples" if full else "sampler"
 
 

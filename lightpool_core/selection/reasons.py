@@ -5,7 +5,7 @@ N: candidates. M: rows in the pool. K: chosen. D: dimension.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -26,12 +26,14 @@ class Reasons:
     nearest kept at the moment of its pick; of another one to the nearest of all that are kept in the end, pool
     and chosen. Infinite where there was none. `nearest` (N,): that kept sample of the not chosen, as its row in
     the pool that the run leaves behind (the M rows of before, then the chosen in pick order); -1 for the chosen,
-    and where nothing is kept.
+    and where nothing is kept. `sequences` (N,), where sequences were chosen: the candidate that each one's sequence
+    begins with, -1 for what is in none; otherwise empty.
     """
 
     ranks: Rows
     distances: ExactDistances
     nearest: Rows
+    sequences: Rows = field(default_factory=lambda: np.empty(0, np.int64))
 
 
 def explain(
