@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from lightpool_core.embedding.checkpoint import Checkpoint
 from lightpool_core.embedding.embedder import Embedder
-from lightpool_core.errors import CorruptPool, EmbedderMismatch, PoolExists, SourceNotFound
+from lightpool_core.errors import CorruptPool, EmbedderMismatch, PoolExists, SettingsError, SourceNotFound
 from lightpool_core.pool.datapool import CHECKPOINT_NAME, Datapool
 from lightpool_core.pool.lock import writing
 from lightpool_core.pool.repair import repair
 from lightpool_core.registry import make, same_results
+from lightpool_core.selection.strategy_config import parsed_strategies
 from lightpool_core.settings import SETTINGS_NAME, PluginChoice, Settings
 
 
@@ -38,9 +40,7 @@ def create(path: str | Path, settings: Settings) -> Datapool:
     """
     path = Path(os.path.realpath(path))
     check_free(path)
-    for place in (*settings.inputs, *([settings.filenames] if settings.filenames else [])):
-        if not place.exists():
-            raise SourceNotFound(f"input {place} does not exist; give a folder, an image or a video")
+    _check_places(settings)
     make("sampler", settings.sampler)
     embedder: Embedder = make("embedder", settings.embedder, device=settings.device)
     checkpoint = Checkpoint.of(settings.embedder.name, settings.embedder.options, embedder)
@@ -58,6 +58,17 @@ def create(path: str | Path, settings: Settings) -> Datapool:
         else:
             made.replace(path)
     return Datapool.open(path)
+
+
+def _check_places(settings: Settings) -> None:
+    """Raise SourceNotFound for a path in the settings that leads nowhere."""
+    for place in (*settings.inputs, *([settings.filenames] if settings.filenames else [])):
+        if not place.exists():
+            raise SourceNotFound(f"input {place} does not exist; give a folder, an image or a video")
+    annotations = {"metadata": settings.metadata, "predictions": settings.predictions, "scores": settings.scores}
+    for name, path in annotations.items():
+        if path is not None and not path.exists():
+            raise SourceNotFound(f"{name} {path} does not exist; give the file or folder that holds them")
 
 
 @contextmanager
@@ -119,5 +130,15 @@ def _verify(pool: Datapool, own: PluginChoice, asked: PluginChoice, embedder: Em
 
 def described(choice: PluginChoice) -> str:
     """A plugin choice in words."""
-    options = ", ".join(f"{key}={value}" for key, value in choice.options.items())
+    options = ", ".join(f"{key}={_in_words(value)}" for key, value in choice.options.items())
     return f"{choice.name} ({options})" if options else choice.name
+
+
+def _in_words(value: Any) -> str:
+    """The value of an option; strategies by what they are of, their details are in the settings."""
+    if not isinstance(value, list | tuple) or not all(isinstance(table, Mapping) for table in value):
+        return str(value)
+    try:
+        return " × ".join(map(str, parsed_strategies(value)))
+    except SettingsError:
+        return f"{len(value)} tables"

@@ -9,7 +9,7 @@ import inspect
 import sys
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +19,8 @@ from lightpool_core.settings import PluginChoice
 
 Kind = Literal["embedder", "sampler"]
 
+TABLES = "list of tables"
+"""The type of an option that a settings file can hold and a command line cannot."""
 _GROUPS: dict[Kind, str] = {"embedder": "lightpool.embedders", "sampler": "lightpool.samplers"}
 
 
@@ -74,7 +76,8 @@ def make(kind: Kind, choice: PluginChoice, *, device: str = "auto") -> Any:
         values[name] = _converted(f"option {name} of {kind} {choice.name}", value, hints[name])
     missing = [name for name, option in known.items() if _default(option) is MISSING and name not in values]
     if missing:
-        raise SettingsError(f"{kind} {choice.name} needs the option {missing[0]}; give it as {missing[0]}=VALUE")
+        way = "it comes with --config FILE" if _is_tables(hints[missing[0]]) else f"give it as {missing[0]}=VALUE"
+        raise SettingsError(f"{kind} {choice.name} needs the option {missing[0]}; {way}")
     return plugin(**values)
 
 
@@ -168,7 +171,15 @@ def _default(option: Field[Any]) -> Any:
 def _type_name(hint: Any) -> str:
     if typing.get_origin(hint) is Literal:
         return " | ".join(map(str, typing.get_args(hint)))
+    if _is_tables(hint):
+        return TABLES
     return hint.__name__ if inspect.isclass(hint) else str(hint).replace("typing.", "")
+
+
+def _is_tables(hint: Any) -> bool:
+    """True for `tuple[Mapping[str, Any], ...]`."""
+    inner = typing.get_args(hint)
+    return typing.get_origin(hint) is tuple and len(inner) == 2 and typing.get_origin(inner[0]) is Mapping
 
 
 def _converted(what: str, value: Any, hint: Any) -> Any:
@@ -178,6 +189,10 @@ def _converted(what: str, value: Any, hint: Any) -> Any:
         if value not in choices:
             raise SettingsError(f"{what} is {value!r}; it can be {', '.join(map(str, choices))}")
         return value
+    if _is_tables(hint):
+        if not isinstance(value, list | tuple) or not all(isinstance(table, Mapping) for table in value):
+            raise SettingsError(f"{what} is {value!r}; it has to be a {TABLES}, which comes with --config FILE")
+        return tuple(value)
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         hint = next(choice for choice in choices if choice is not type(None))
     if hint is bool and isinstance(value, str):

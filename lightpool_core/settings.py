@@ -13,6 +13,8 @@ from typing import Any
 from lightpool_core.errors import SettingsError
 from lightpool_core.media.reading import MAX_PIXELS, TIMEOUT, Reading
 from lightpool_core.selection.stop import Stop
+from lightpool_core.selection.strategy_config import parsed_strategies
+from lightpool_core.selection_config import COMBINED, read_config, with_absolute_images, with_hoisted_distance
 from lightpool_core.settings_file import SETTINGS_NAME, read_plain, write_plain
 
 __all__ = ["SETTINGS_NAME", "Overrides", "PluginChoice", "Settings"]
@@ -91,7 +93,12 @@ class Settings:
     @property
     def reading(self) -> Reading:
         """How sources are read."""
-        return Reading(fps=self.fps, max_pixels=int(self.max_megapixels * 1e6), timeout=self.timeout)
+        return Reading(
+            fps=self.fps,
+            max_pixels=int(self.max_megapixels * 1e6),
+            timeout=self.timeout,
+            measure=self.compute_metadata,
+        )
 
     def write(self, pool: Path) -> None:
         """Replace the settings of the pool in the folder `pool`, atomically."""
@@ -116,6 +123,8 @@ class Overrides:
     embedder_options: Mapping[str, Any] = field(default_factory=dict)
     sampler: str | None = None
     sampler_options: Mapping[str, Any] = field(default_factory=dict)
+    config: str | Path | None = None
+    """A selection config: the sampler `combined` with its strategies, and what it says of when to stop."""
     n_samples: int | float | None = None
     min_distance: float | None = None
     min_seconds: float | None = None
@@ -136,8 +145,31 @@ class Overrides:
     device: str | None = None
     """`auto`, `cpu`, `cuda`, `cuda:N` or `mps`."""
 
+    def with_config(self) -> Overrides:
+        """These, with what the config file says where they leave it open, in its place.
+
+        Raises SettingsError naming the file and the place in it.
+        """
+        if self.config is None:
+            return self
+        if self.sampler not in {None, COMBINED}:
+            raise SettingsError(
+                f"--config is for the sampler {COMBINED}, not for {self.sampler}; leave one out"
+            )
+        config = read_config(self.config)
+        return dataclasses.replace(
+            self,
+            config=None,
+            sampler=COMBINED,
+            sampler_options={**self.sampler_options, "strategies": config.strategies},
+            n_samples=config.n_samples if self.n_samples is None else self.n_samples,
+            min_distance=config.min_distance if self.min_distance is None else self.min_distance,
+        )
+
     def over(self, settings: Settings) -> Settings:
         """`settings` with these changes."""
+        if self.config is not None:
+            return self.with_config().over(settings)
         changes: dict[str, Any] = {name: getattr(self, name) for name in _PLAIN if getattr(self, name) is not None}
         if self.inputs is not None:
             changes["inputs"] = tuple(Path(os.path.abspath(path)) for path in self.inputs)
@@ -221,6 +253,8 @@ def _from_plain(plain: Mapping[str, Any], pool: Path) -> Settings:
     for kind in ("embedder", "sampler"):
         if kind in plain:
             changes[kind] = _plugin_choice(kind, plain[kind])
+    if "sampler" in changes:
+        changes = _with_strategies(changes["sampler"], changes, pool)
     return Settings(**changes)
 
 
@@ -228,3 +262,15 @@ def _plugin_choice(kind: str, table: Mapping[str, Any]) -> PluginChoice:
     if not isinstance(table.get("name"), str):
         raise SettingsError(f'[{kind}] needs a name, such as name = "diversity"')
     return PluginChoice(table["name"], {key: value for key, value in table.items() if key != "name"})
+
+
+def _with_strategies(sampler: PluginChoice, changes: Mapping[str, Any], pool: Path) -> dict[str, Any]:
+    """`changes` with the strategies of the sampler `combined` checked, as a selection config gives them."""
+    if sampler.name != COMBINED or "strategies" not in sampler.options:
+        return dict(changes)
+    parsed_strategies(sampler.options["strategies"], "sampler.strategies")
+    strategies, distance = with_hoisted_distance(sampler.options["strategies"])
+    options = {**sampler.options, "strategies": with_absolute_images(strategies, pool)}
+    distances = [given for given in (changes.get("min_distance"), distance) if given is not None]
+    stop = {"min_distance": max(distances)} if distances else {}
+    return {**changes, **stop, "sampler": PluginChoice(COMBINED, options)}

@@ -44,9 +44,37 @@ def write_plain(pool: Path, plain: Mapping[str, Any]) -> None:
     for line in _HEAD.splitlines():
         document.add(tomlkit.comment(line))
     for key, value in plain.items():
-        document.add(key, tomlkit.item(value))
+        document.add(key, _item(value))
     with replacing(pool / SETTINGS_NAME) as path:
         path.write_text(tomlkit.dumps(document), encoding="utf-8")
+
+
+def _item(value: Any) -> Any:
+    """`value` for tomlkit; a list of tables as a table each, and what is in them on a line."""
+    import tomlkit
+
+    if isinstance(value, Mapping):
+        table = tomlkit.table()
+        for key, entry in value.items():
+            table.add(key, _item(entry))
+        return table
+    if isinstance(value, list | tuple) and value and all(isinstance(entry, Mapping) for entry in value):
+        tables = tomlkit.aot()
+        for entry in value:
+            tables.append(tomlkit.item({key: _on_a_line(part) for key, part in entry.items()}))
+        return tables
+    return tomlkit.item(list(value) if isinstance(value, tuple) else value)
+
+
+def _on_a_line(value: Any) -> Any:
+    import tomlkit
+
+    if not isinstance(value, Mapping):
+        return value
+    table = tomlkit.inline_table()
+    for key, entry in value.items():
+        table.add(key, _on_a_line(entry))
+    return table
 
 
 def read_plain(pool: Path) -> dict[str, Any]:

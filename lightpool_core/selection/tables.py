@@ -91,7 +91,7 @@ class Table:
 def mapping(value: Any, place: str) -> dict[str, Any]:
     """`value` as named values, their names as they are. Raises SettingsError naming `place`."""
     if not isinstance(value, Mapping):
-        raise SettingsError(f"{place} {_shown(value)} should be a table of named values")
+        raise SettingsError(f"{place} {_shown(value)} should be a table of named values".lstrip())
     return {str(name): entry for name, entry in value.items()}
 
 

@@ -1,0 +1,159 @@
+"""Selection configs: what a choice is to achieve, in the form of Lightly's, from JSON, YAML or TOML."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightpool_core.errors import SettingsError
+from lightpool_core.selection.stop import Stop
+from lightpool_core.selection.strategy_config import parsed_strategies
+from lightpool_core.selection.tables import Table, finite
+
+COMBINED = "combined"
+"""The sampler that selection configs are for."""
+_WHOLE = "selection_config"
+_NAMES = ("n_samples", "proportion_samples", "strategies")
+_ELSEWHERE = {
+    "lightly_path_regex": "is not supported; give what it would read off the names with --metadata FILE",
+    "auto_tasks": "is not supported; give predictions with --predictions PATH",
+}
+_DISTANCE = "stopping_condition_minimum_distance"
+
+
+@dataclass(frozen=True, slots=True)
+class SelectionConfig:
+    """What a selection config says."""
+
+    strategies: tuple[Mapping[str, Any], ...]
+    """As they stand in the file, checked, in values that TOML can hold; without the minimum distance of DIVERSITY."""
+    n_samples: int | float | None = None
+    """See Stop; -1 is off, None where nothing is said."""
+    min_distance: float | None = None
+    """See Stop; None where nothing is said."""
+
+
+def read_config(path: str | Path) -> SelectionConfig:
+    """The selection config in a .json, .yaml or .toml file, alone or as `selection_config` of a whole config.
+
+    A query's `images` start at the file's folder. Raises SettingsError naming the file and the place in it.
+    """
+    path = Path(path)
+    try:
+        return _config(_loaded(path), path)
+    except SettingsError as error:
+        raise SettingsError(f"config {path}: {error}") from error
+
+
+def with_hoisted_distance(
+    strategies: Sequence[Mapping[str, Any]],
+) -> tuple[tuple[Mapping[str, Any], ...], float | None]:
+    """Checked strategies without their minimum distances, and the largest of these, None where all are off.
+
+    A choice has one minimum distance, which an option of the command line can change.
+    """
+    given = [strategy.min_distance for strategy in parsed_strategies(strategies)]
+    distances = [distance for distance in given if distance is not None]
+    fields = [Table.of(entry["strategy"], "").fields for entry in strategies]
+    bare = [{name: value for name, value in table.items() if name != _DISTANCE} for table in fields]
+    rest = tuple({**entry, "strategy": table} for entry, table in zip(strategies, bare, strict=True))
+    return rest, max(distances, default=None)
+
+
+def with_absolute_images(strategies: Sequence[Mapping[str, Any]], folder: Path) -> tuple[Mapping[str, Any], ...]:
+    """Checked strategies whose queries name their pictures in a way that holds anywhere."""
+
+    def absolute(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+        images = entry["input"].get("images")
+        return {**entry, "input": {**entry["input"], "images": os.path.abspath(folder / images)}} if images else entry
+
+    return tuple(map(absolute, strategies))
+
+
+def _loaded(path: Path) -> Any:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"cannot be read: {_line(error)}") from error
+    if path.suffix.lower() == ".toml":
+        return _toml(text)
+    try:
+        return json.loads(text, object_pairs_hook=_once)
+    except ValueError as error:
+        if path.suffix.lower() != ".json":
+            return _yaml(text)
+        if "#" in text:  # with comments, as on Lightly's pages, it is YAML, but for tabs
+            return _yaml(text.replace("\t", "    "))
+        raise SettingsError(f"is no JSON: {_line(error)}; mend the file") from error
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    for name in names:
+        if names.count(name) > 1:
+            raise SettingsError(f"{name!r} is given twice in one table; leave one out")
+    return dict(pairs)
+
+
+def _toml(text: str) -> Any:
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+
+    try:
+        return tomlkit.parse(text).unwrap()
+    except TOMLKitError as error:
+        raise SettingsError(f"is no TOML: {_line(error)}; mend the file") from error
+
+
+def _yaml(text: str) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
+        raise SettingsError(f"is neither JSON nor YAML: {_line(error)}; mend the file") from error
+
+
+def _config(content: Any, path: Path) -> SelectionConfig:
+    table = Table.of(content, "")
+    if _WHOLE in table.fields:
+        table = table.table(_WHOLE)
+    table.check_names((*_NAMES, *_ELSEWHERE))
+    for name in table.fields:
+        if name in _ELSEWHERE:
+            raise SettingsError(f"{table.at(name)} {_ELSEWHERE[name]}")
+    raw = table.value("strategies")
+    parsed_strategies(raw, table.at("strategies"))
+    strategies, distance = with_hoisted_distance([_plain(entry) for entry in raw])
+    return SelectionConfig(with_absolute_images(strategies, path.parent), _n_samples(table), distance)
+
+
+def _n_samples(table: Table) -> int | float | None:
+    """From a count or a proportion, of which one can be given."""
+    count, proportion = table.value("n_samples", None), table.number("proportion_samples", None)
+    if proportion is None or proportion == -1:
+        if count is None:
+            return None
+        finite(count, table.at("n_samples"))
+        Stop.of(count, None)
+        return int(count) if count == -1 else count
+    if count is not None and count != -1:
+        raise SettingsError(f"{table.at('n_samples')} and proportion_samples are both given; write -1 for one of them")
+    if not 0 <= proportion <= 1:
+        raise SettingsError(f"{table.at('proportion_samples')} {proportion:g} is not from 0 to 1; -1 is off")
+    return float(proportion)
+
+
+def _plain(value: Any) -> Any:
+    """`value` as TOML can hold it: names are text, and what is null is left out."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(entry) for name, entry in value.items() if entry is not None}
+    return [_plain(entry) for entry in value] if isinstance(value, list | tuple) else value
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
