@@ -80,6 +80,13 @@ class Products:
             max(few.margin for few in found),
         )
 
+    def within(self, queries: Embeddings, rows: torch.Tensor, bound: float) -> tuple[Rows, Rows]:
+        """All pairs of `queries` (Q, D) and `rows` (M, D), from `load`, that can be within `bound`, (P,) each.
+
+        `bound` is a squared distance. Meant for blocks: takes memory for Q times M products.
+        """
+        return self._within(self.load(queries), rows, bound, coarse=self.coarse)
+
     def among_themselves(self, rows: Embeddings) -> Distances:
         """(M, M) dot products of `rows` (M, D), each off by at most `margin`."""
         loaded = self.load(rows)
@@ -104,6 +111,14 @@ class Products:
         if coarse and len(i) > _FEW * len(queries):
             return self._among(queries, rows, bounds, coarse=False)
         return Contenders(i.cpu().numpy(), j.cpu().numpy(), dots.cpu().numpy(), margin)
+
+    def _within(self, queries: torch.Tensor, rows: torch.Tensor, bound: float, *, coarse: bool) -> tuple[Rows, Rows]:
+        floor = 1.0 - bound / 2 - self.margin(queries.shape[1], coarse=coarse)
+        pairs = (self._multiplied(queries, rows, coarse=coarse) >= floor).nonzero()
+        if coarse and len(pairs) > _FEW * len(queries):
+            return self._within(queries, rows, bound, coarse=False)
+        i, j = pairs.cpu().numpy().T
+        return i, j
 
     def _multiplied(self, queries: torch.Tensor, rows: torch.Tensor, *, coarse: bool) -> torch.Tensor:
         """(Q, M) dot products, in memory that the next call of this thread uses again."""

@@ -1,0 +1,34 @@
+"""Which samples are of one group: frames of one video, pictures of one folder, one label, one value of metadata.
+
+N: samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+from lightpool_core.annotations import Annotations
+from lightpool_core.arrays import Labels
+from lightpool_core.errors import SettingsError
+from lightpool_core.media.source import SampleRef, video_of
+
+
+def groups_of(key: str, refs: Sequence[SampleRef], labels: Labels, annotations: Annotations) -> list[Any]:
+    """The group of each of N samples by `key`, None where it has none.
+
+    `key` is `video`, `folder`, `label` or a key of the metadata. An image that is called as frames are counts as one.
+    Raises SettingsError for another key.
+    """
+    if key == "video":
+        return [ref.source if ref.frame is not None else video_of(ref.filename) for ref in refs]
+    if key == "folder":
+        return [PurePosixPath(ref.source).parent.as_posix() for ref in refs]
+    if key == "label":
+        return list(labels.tolist())
+    if key in annotations.metadata:
+        values = annotations.metadata[key].tolist()
+        return [None if value is None or value != value else value for value in values]  # noqa: PLR0124  # NaN
+    known = ", ".join(["video", "folder", "label", *sorted(annotations.metadata)])
+    raise SettingsError(f"group {key!r} is no metadata of these samples; there are {known}")
