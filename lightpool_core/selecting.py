@@ -72,7 +72,7 @@ def select(
     From a file or inputs, relative to the pool where one is given. Stopping conditions come from `overrides`;
     without any, raw input stops as an append would and everything else is ranked to the last.
     """
-    overrides = overrides or Overrides()
+    overrides = (overrides or Overrides()).with_config()
     datapool, settings = _opened(pool, embeddings, overrides)
     if embeddings is not None:
         candidates, view = _from_file(Path(embeddings), datapool, settings.device)
@@ -96,7 +96,7 @@ def curve(
     Without a stopping condition in `overrides` everything is ranked, raw input as well. Raises SettingsError for
     another sampler than diversity and where nothing meets the conditions, SourceError where there are no candidates.
     """
-    overrides = overrides or Overrides()
+    overrides = (overrides or Overrides()).with_config()
     if Stop.of(overrides.n_samples, overrides.min_distance) == Stop():
         overrides = dataclasses.replace(overrides, n_samples=1.0, min_distance=None)
     _, settings = _opened(pool, embeddings, overrides)
@@ -132,6 +132,8 @@ def _refuse_idle_options(embeddings: str | Path | None, overrides: Overrides) ->
         "--fps": overrides.fps,
         "--timeout": overrides.timeout,
         "--max-megapixels": overrides.max_megapixels,
+        "--compute-metadata": overrides.compute_metadata,
+        "--sequence-length": overrides.sequence_length,
     }
     idle = [name for name, value in given.items() if value is not None]
     if overrides.inputs is None and idle:
@@ -141,8 +143,9 @@ def _refuse_idle_options(embeddings: str | Path | None, overrides: Overrides) ->
 def _settings(pool: Datapool | None, overrides: Overrides) -> Settings:
     """The pool's settings; its stopping conditions only where raw input is judged as an append would."""
     settings = Settings.read(pool.path) if pool is not None else Settings()
-    stops_given = overrides.n_samples is not None or overrides.min_distance is not None
-    if overrides.inputs is None or stops_given:
+    if overrides.inputs is None:
+        return dataclasses.replace(settings, n_samples=None, min_distance=None, min_seconds=None, max_per={})
+    if overrides.n_samples is not None or overrides.min_distance is not None:
         return dataclasses.replace(settings, n_samples=None, min_distance=None)
     return settings
 

@@ -22,8 +22,16 @@ def append(
     embedder_options: options.EmbedderOptions = None,
     sampler: options.Sampler = None,
     sampler_options: options.SamplerOptions = None,
+    config: options.Config = None,
     n_samples: options.NSamples = None,
     min_distance: options.MinDistance = None,
+    min_seconds: options.MinSeconds = None,
+    max_per: options.MaxPer = None,
+    metadata: options.Metadata = None,
+    predictions: options.Predictions = None,
+    scores: options.Scores = None,
+    compute_metadata: options.ComputeMetadata = False,
+    sequence_length: options.SequenceLength = None,
     fps: options.Fps = None,
     seed: options.Seed = None,
     process_all: Annotated[
@@ -57,10 +65,30 @@ def append(
     from lightpool_core import Mode
     from lightpool_core import append as run
 
-    plugins = (embedder, embedder_options, sampler, sampler_options)
-    stop, limits = (n_samples, min_distance), (timeout, max_megapixels)
     wanted = options.overrides(
-        inputs, filenames, plugins, stop, fps, seed, no_keep_history, device, limits, keep_embeddings
+        inputs=inputs,
+        filenames=filenames,
+        embedder=embedder,
+        embedder_options=embedder_options,
+        sampler=sampler,
+        sampler_options=sampler_options,
+        config=config,
+        n_samples=n_samples,
+        min_distance=min_distance,
+        min_seconds=min_seconds,
+        max_per=max_per,
+        metadata=metadata,
+        predictions=predictions,
+        scores=scores,
+        compute_metadata=compute_metadata or None,
+        sequence_length=sequence_length,
+        fps=fps,
+        seed=seed,
+        timeout=timeout,
+        max_megapixels=max_megapixels,
+        device=device,
+        keep_embeddings=keep_embeddings or None,
+        keep_history=False if no_keep_history else None,
     )
     with console.progress(quiet) as progress:
         report = run(pool, wanted, Mode(process_all, dry_run, output), progress)

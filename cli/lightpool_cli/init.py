@@ -13,8 +13,16 @@ def init(
     embedder_options: options.EmbedderOptions = None,
     sampler: options.Sampler = None,
     sampler_options: options.SamplerOptions = None,
+    config: options.Config = None,
     n_samples: options.NSamples = None,
     min_distance: options.MinDistance = None,
+    min_seconds: options.MinSeconds = None,
+    max_per: options.MaxPer = None,
+    metadata: options.Metadata = None,
+    predictions: options.Predictions = None,
+    scores: options.Scores = None,
+    compute_metadata: options.ComputeMetadata = False,
+    sequence_length: options.SequenceLength = None,
     fps: options.Fps = None,
     seed: options.Seed = None,
     timeout: options.Timeout = None,
@@ -34,10 +42,29 @@ def init(
     """
     from lightpool_core import Settings, create
 
-    plugins = (embedder, embedder_options, sampler, sampler_options)
-    stop, limits = (n_samples, min_distance), (timeout, max_megapixels)
     wanted = options.overrides(
-        inputs, filenames, plugins, stop, fps, seed, no_keep_history, limits=limits, keep_embeddings=keep_embeddings
+        inputs=inputs,
+        filenames=filenames,
+        embedder=embedder,
+        embedder_options=embedder_options,
+        sampler=sampler,
+        sampler_options=sampler_options,
+        config=config,
+        n_samples=n_samples,
+        min_distance=min_distance,
+        min_seconds=min_seconds,
+        max_per=max_per,
+        metadata=metadata,
+        predictions=predictions,
+        scores=scores,
+        compute_metadata=compute_metadata or None,
+        sequence_length=sequence_length,
+        fps=fps,
+        seed=seed,
+        timeout=timeout,
+        max_megapixels=max_megapixels,
+        keep_embeddings=keep_embeddings or None,
+        keep_history=False if no_keep_history else None,
     )
     made = create(pool, wanted.over(Settings()))
     console.lines([f"made an empty datapool in {made.path}; grow it with: lightpool append --pool {made.path}"])

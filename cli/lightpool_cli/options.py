@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -85,6 +86,36 @@ SamplerOptions = Annotated[
     list[str] | None,
     typer.Option("-s", metavar="KEY=VALUE", help="Option of the sampler; may be repeated."),
 ]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Selection config (.json, .yaml or .toml), as Lightly's: strategies for the sampler combined.",
+    ),
+]
+Metadata = Annotated[
+    Path | None,
+    typer.Option(metavar="PATH", help="What is known of the samples: .csv, .jsonl, .parquet, or a Lightly folder."),
+]
+Predictions = Annotated[
+    Path | None,
+    typer.Option(metavar="PATH", help="What a model found in the samples: a file, or a folder of predictions."),
+]
+Scores = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Active-learning scores of the samples: .csv, .jsonl or .parquet."),
+]
+ComputeMetadata = Annotated[
+    bool,
+    typer.Option(
+        "--compute-metadata",
+        help="Compute lightly.* metadata (sharpness, contrast, size …) of every candidate while decoding.",
+    ),
+]
+SequenceLength = Annotated[
+    str | None,
+    typer.Option(metavar="N", help="Choose clips of so many frames instead of single frames. -1 is off."),
+]
 # Numbers are read by `overrides`, so that a wrong one is answered in one line like everything else.
 NSamples = Annotated[
     str | None,
@@ -99,6 +130,17 @@ MinDistance = Annotated[
         metavar="X",
         help="Keep no two samples closer than this distance of their embeddings, 0 to 2. -1 is off. "
         "[default: the embedder's near-duplicate distance, if --n-samples is off too]",
+    ),
+]
+MinSeconds = Annotated[
+    str | None,
+    typer.Option(metavar="S", help="Choose no two frames of a video closer in time than so many seconds. -1 is off."),
+]
+MaxPer = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY=N",
+        help="Choose at most N for each video, folder, label or value of a metadata key; may be repeated. -1 is off.",
     ),
 ]
 Fps = Annotated[
@@ -140,41 +182,15 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show neither progress nor summary.")]
 
 
-def overrides(
-    inputs: list[Path] | None = None,
-    filenames: Path | None = None,
-    plugins: tuple[str | None, list[str] | None, str | None, list[str] | None] = (None, None, None, None),
-    stop: tuple[str | None, str | None] = (None, None),
-    fps: str | None = None,
-    seed: str | None = None,
-    no_keep_history: bool = False,
-    device: str | None = None,
-    limits: tuple[str | None, str | None] = (None, None),
-    keep_embeddings: bool = False,
-) -> Overrides:
-    """What a command line asks for. Raises SettingsError for a value that cannot be read."""
+def overrides(**given: Any) -> Overrides:
+    """What a command line asks for: fields of Overrides by name, as they were typed; None and [] are not given.
+
+    Raises SettingsError for a value that cannot be read.
+    """
     from lightpool_core.settings import Overrides
 
-    embedder, embedder_options, sampler, sampler_options = plugins
-    n_samples, min_distance = stop
-    timeout, max_megapixels = limits
-    return Overrides(
-        inputs=tuple(inputs) if inputs else None,
-        filenames=filenames,
-        embedder=embedder,
-        embedder_options=_pairs("-e", embedder_options or []),
-        sampler=sampler,
-        sampler_options=_pairs("-s", sampler_options or []),
-        n_samples=None if n_samples is None else _count_or_fraction(n_samples),
-        min_distance=None if min_distance is None else _number("--min-distance", min_distance),
-        fps=fps,
-        seed=None if seed is None else _whole("--seed", seed),
-        keep_history=False if no_keep_history else None,
-        device=device,
-        timeout=None if timeout is None else _number("--timeout", timeout),
-        max_megapixels=None if max_megapixels is None else _number("--max-megapixels", max_megapixels),
-        keep_embeddings=True if keep_embeddings else None,
-    )
+    typed = {name: value for name, value in given.items() if value is not None and value != []}
+    return Overrides(**{name: _READERS[name](value) if name in _READERS else value for name, value in typed.items()})
 
 
 def whole_number(name: str, text: str) -> int:
@@ -182,11 +198,11 @@ def whole_number(name: str, text: str) -> int:
     return _whole(name, text)
 
 
-def _count_or_fraction(text: str) -> int | float:
+def _count_or_fraction(option: str, text: str) -> int | float:
     try:
         return int(text)
     except ValueError:
-        return _number("--n-samples", text)
+        return _number(option, text)
 
 
 def _whole(option: str, text: str) -> int:
@@ -214,3 +230,22 @@ def _pairs(flag: str, texts: Iterable[str]) -> dict[str, str]:
         if "=" not in text:
             raise SettingsError(f"{flag} {text!r} should have the form key=value")
     return {text.partition("=")[0]: text.partition("=")[2] for text in texts}
+
+
+def _counts(flag: str, texts: Iterable[str]) -> dict[str, int]:
+    return {key: _whole(f"{flag} {key}", most) for key, most in _pairs(flag, texts).items()}
+
+
+_READERS: Mapping[str, Callable[[Any], Any]] = {
+    "inputs": tuple,
+    "embedder_options": partial(_pairs, "-e"),
+    "sampler_options": partial(_pairs, "-s"),
+    "n_samples": partial(_count_or_fraction, "--n-samples"),
+    "min_distance": partial(_number, "--min-distance"),
+    "min_seconds": partial(_number, "--min-seconds"),
+    "max_per": partial(_counts, "--max-per"),
+    "sequence_length": partial(_whole, "--sequence-length"),
+    "seed": partial(_whole, "--seed"),
+    "timeout": partial(_number, "--timeout"),
+    "max_megapixels": partial(_number, "--max-megapixels"),
+}

@@ -27,8 +27,16 @@ def select(
     embedder_options: options.EmbedderOptions = None,
     sampler: options.Sampler = None,
     sampler_options: options.SamplerOptions = None,
+    config: options.Config = None,
     n_samples: options.NSamples = None,
     min_distance: options.MinDistance = None,
+    min_seconds: options.MinSeconds = None,
+    max_per: options.MaxPer = None,
+    metadata: options.Metadata = None,
+    predictions: options.Predictions = None,
+    scores: options.Scores = None,
+    compute_metadata: options.ComputeMetadata = False,
+    sequence_length: options.SequenceLength = None,
     fps: options.Fps = None,
     seed: options.Seed = None,
     device: options.Device = None,
@@ -59,9 +67,29 @@ def select(
     """
     from lightpool_core import select as run
 
-    plugins = (embedder, embedder_options, sampler, sampler_options)
-    stop, limits = (n_samples, min_distance), (timeout, max_megapixels)
-    wanted = options.overrides(inputs, filenames, plugins, stop, fps, seed, device=device, limits=limits)
+    wanted = options.overrides(
+        inputs=inputs,
+        filenames=filenames,
+        embedder=embedder,
+        embedder_options=embedder_options,
+        sampler=sampler,
+        sampler_options=sampler_options,
+        config=config,
+        n_samples=n_samples,
+        min_distance=min_distance,
+        min_seconds=min_seconds,
+        max_per=max_per,
+        metadata=metadata,
+        predictions=predictions,
+        scores=scores,
+        compute_metadata=compute_metadata or None,
+        sequence_length=sequence_length,
+        fps=fps,
+        seed=seed,
+        timeout=timeout,
+        max_megapixels=max_megapixels,
+        device=device,
+    )
     if curve:
         _curve(pool, embeddings, wanted, output, json, quiet)
         return
