@@ -12,6 +12,7 @@ import numpy as np
 
 from lightpool_core.arrays import Embeddings, ExactDistances, Rows
 from lightpool_core.selection.products import Products
+from lightpool_core.selection.sampler import Selection
 
 _SAMPLE = 256
 _DENSE = 0.1
@@ -22,9 +23,12 @@ _AT_ONCE = 4096
 
 
 class Picks:
-    """Up to `wanted` picks, in order; every pick is at most as far from the earlier ones as those were."""
+    """Up to `wanted` picks, in order.
 
-    def __init__(self, wanted: int, dim: int, products: Products) -> None:
+    `descending`: every pick is at most as far from the earlier ones as those were. Without that, all matter always.
+    """
+
+    def __init__(self, wanted: int, dim: int, products: Products, *, descending: bool = True) -> None:
         self.rows = np.empty(wanted, dtype=np.int64)
         """(K,) which candidates; only the first `len` are set, here and below."""
         self.squares = np.empty(wanted)
@@ -36,6 +40,7 @@ class Picks:
         self.everywhere = 0
         """So many picks, the first, matter to all candidates."""
         self._n = 0
+        self._descending = descending
         self._products = products
         self._margin = products.margin(dim)
         self._close: tuple[Rows, Rows] = (np.empty(0, np.int64), np.empty(0, np.int64))
@@ -43,16 +48,24 @@ class Picks:
     def __len__(self) -> int:
         return self._n
 
+    @property
+    def selection(self) -> Selection:
+        """The picks so far."""
+        return Selection(self.rows[: self._n].copy(), np.sqrt(self.squares[: self._n]).astype(np.float32))
+
     def add(self, rows: Rows, embeddings: Embeddings, squares: ExactDistances, nearest: Rows) -> None:
         """Append candidates `rows` with `embeddings`, (R, D), picked at `squares`; `nearest` earlier picks, or -1.
 
-        No candidate may be farther from what is kept than the first of `squares`.
+        If they are descending, no candidate may be farther from what is kept than the first of `squares`.
         """
         start, end = self._n, self._n + len(rows)
         new = slice(start, end)
         self.rows[new], self.squares[new] = rows, squares
         self.loaded[new] = self._products.load(embeddings)
         self._n = end
+        if not self._descending:
+            self.everywhere = end
+            return
         cosine = 1.0 - min(squares[0], 2.0) / 2.0
         at = 2.0 * cosine**2 - 1.0 - 4.0 * self._margin  # the cosine of twice the angle
         sample = self.loaded[start - _SAMPLE if start > _SAMPLE else 0 : end][:_SAMPLE] @ self.loaded[new].T

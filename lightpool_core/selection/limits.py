@@ -1,0 +1,136 @@
+"""Limits of a selection beside distance: how many of one kind, and how near to each other in time.
+
+N: candidates. G: groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from lightpool_core.annotations import Annotations
+from lightpool_core.arrays import Mask, Rows
+from lightpool_core.candidates import Candidates
+from lightpool_core.errors import SettingsError
+from lightpool_core.media.source import SampleRef
+from lightpool_core.selection.sampler import PoolView
+from lightpool_core.selection.stop import Stop
+
+
+@dataclass
+class Limits:
+    """Which candidates may still be chosen."""
+
+    allowed: Mask
+    """(N,)"""
+    quotas: list[Quota] = field(default_factory=list)
+    spacing: Spacing | None = None
+
+    @classmethod
+    def of(cls, candidates: Candidates, pool: PoolView, stop: Stop) -> Limits:
+        """The limits of `stop`, with what the pool takes up of them. Raises SettingsError for an unknown key."""
+        limits = cls(np.ones(len(candidates), dtype=bool))
+        for key, most in stop.max_per.items():
+            groups = _groups(key, candidates.refs, candidates.labels.tolist(), candidates.annotations)
+            kept = _groups(key, pool.refs, None, pool.annotations)
+            limits.quotas.append(Quota.of(groups, kept, most))
+            limits.allowed[limits.quotas[-1].full()] = False
+        if stop.min_seconds is not None:
+            limits.spacing = Spacing(candidates.refs, stop.min_seconds)
+            for ref in pool.refs:
+                limits.allowed[limits.spacing.near(ref)] = False
+        return limits
+
+    def take(self, row: int) -> None:
+        """Candidate `row` is chosen."""
+        self.allowed[row] = False
+        for quota in self.quotas:
+            self.allowed[quota.take(row)] = False
+        if self.spacing:
+            self.allowed[self.spacing.near_row(row)] = False
+
+
+@dataclass
+class Quota:
+    """At most so many of each group."""
+
+    group: Rows
+    """(N,) number of the candidate's group; -1 for none, which has no limit."""
+    left: Rows
+    """(G,) how many more of it may be chosen."""
+
+    @classmethod
+    def of(cls, groups: Sequence[Any], kept: Sequence[Any], most: int) -> Quota:
+        """Candidates and what is kept by their groups, None for none; at most `most` of each."""
+        numbers: dict[Any, int] = {}
+        group = [-1 if name is None else numbers.setdefault(name, len(numbers)) for name in groups]
+        left = np.full(len(numbers), most, dtype=np.int64)
+        for name in kept:
+            if name in numbers:
+                left[numbers[name]] -= 1
+        return cls(np.array(group, dtype=np.int64), left)
+
+    def full(self) -> Mask:
+        """(N,) those whose group is full."""
+        return np.asarray((self.group >= 0) & np.append(self.left <= 0, False)[self.group])
+
+    def take(self, row: int) -> Rows | Mask:
+        """Candidate `row` is chosen; the candidates that may not be any more."""
+        group = self.group[row]
+        if group < 0:
+            return np.empty(0, dtype=np.int64)
+        self.left[group] -= 1
+        return self.group == group if self.left[group] <= 0 else np.empty(0, dtype=np.int64)
+
+
+class Spacing:
+    """Frames of one video, no two of them closer than some seconds."""
+
+    def __init__(self, refs: Sequence[SampleRef], seconds: float) -> None:
+        self._refs = refs
+        self._seconds = seconds
+        by_video: dict[str, list[int]] = {}
+        for row, ref in enumerate(refs):
+            if ref.time is not None:
+                by_video.setdefault(ref.source, []).append(row)
+        self._rows = {video: np.array(rows, dtype=np.int64) for video, rows in by_video.items()}
+        self._times = {video: np.array([refs[row].time for row in rows]) for video, rows in by_video.items()}
+
+    def near_row(self, row: int) -> Rows:
+        """The candidates that are too close in time to candidate `row`, itself included."""
+        return self.near(self._refs[row])
+
+    def near(self, ref: SampleRef) -> Rows:
+        """The candidates that are too close in time to the frame `ref`."""
+        if ref.time is None or ref.source not in self._rows:
+            return np.empty(0, dtype=np.int64)
+        # Times are rounded to microseconds: frames exactly so far apart are far enough.
+        near = np.abs(self._times[ref.source] - ref.time) < self._seconds - 1e-6
+        return np.asarray(self._rows[ref.source][near])
+
+
+def _groups(
+    key: str, refs: Sequence[SampleRef], labels: Sequence[int] | None, annotations: Annotations
+) -> Sequence[Any]:
+    """The group of each sample by `key`, None where it has none; empty where nothing is known of the samples."""
+    if key == "video":
+        return [ref.source if ref.frame is not None else None for ref in refs]
+    if key == "folder":
+        return [str(PurePosixPath(ref.source).parent) for ref in refs]
+    if key == "label" and labels is not None:
+        return labels
+    if key in annotations.metadata:
+        values = annotations.metadata[key].tolist()
+        return [None if value is None or value != value else value for value in values]  # noqa: PLR0124  # NaN
+    if labels is not None:
+        known = ", ".join(["video", "folder", "label", *_plain(annotations.metadata)])
+        raise SettingsError(f"max_per {key}: no metadata is called so; there are {known}")
+    return ()
+
+
+def _plain(metadata: Mapping[str, Any]) -> list[str]:
+    return sorted(metadata)
