@@ -8,9 +8,11 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from lightpool_core.assembly import Embedding
+from lightpool_core.media.quality import PREFIX
 from lightpool_core.pool.datapool import Datapool
 from lightpool_core.pool.history import Version, now
 from lightpool_core.pool.ledger import Outcome
+from lightpool_core.pool.metadata import texts_of
 from lightpool_core.pool.runs import Run
 from lightpool_core.proposal import Proposal
 from lightpool_core.report import Pace, Report, SourceCounts
@@ -57,6 +59,7 @@ def rows(proposal: Proposal, made: Version) -> pa.Table:
     chosen, distances = proposal.chosen, proposal.selection.distances
     outcomes = {outcome.source.name: outcome for outcome in proposal.outcomes}
     sources = [outcomes[ref.source] for ref in chosen.refs]
+    metadata = chosen.annotations.metadata
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(chosen.embeddings.ravel()), chosen.embeddings.shape[1])
     return pa.table({
         "filename": pa.array(chosen.filenames, pa.string()),
@@ -67,13 +70,14 @@ def rows(proposal: Proposal, made: Version) -> pa.Table:
         "file": pa.array([outcome.source.location for outcome in sources], pa.string()),
         "frame": pa.array([ref.frame for ref in chosen.refs], pa.int64()),
         "time": pa.array([ref.time for ref in chosen.refs], pa.float64()),
-        "width": pa.array(chosen.annotations.metadata["width"]),
-        "height": pa.array(chosen.annotations.metadata["height"]),
+        "width": pa.array(metadata[f"{PREFIX}width"]),
+        "height": pa.array(metadata[f"{PREFIX}height"]),
         "digest": pa.array(chosen.digests, pa.string()),
         "source_digest": pa.array([outcome.digest for outcome in sources], pa.string()),
         "distance": pa.array([None if d == float("inf") else d for d in distances], pa.float32()),
         "version": pa.array([made.number] * len(chosen), pa.int64()),
         "run": pa.array([made.run] * len(chosen), pa.string()),
+        "metadata": pa.array(texts_of(metadata, len(chosen)), pa.string()),
     })  # fmt: skip
 
 

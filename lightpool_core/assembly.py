@@ -10,12 +10,13 @@ import numpy as np
 import pyarrow as pa
 
 from lightpool_core.annotations import Annotations
-from lightpool_core.arrays import Rows
+from lightpool_core.arrays import Array, Rows
 from lightpool_core.candidates import Candidates
 from lightpool_core.embedding.embedder import Embedder, precision_of
 from lightpool_core.embedding.journal import Entries, Journal
 from lightpool_core.embedding.pictures import Ending
 from lightpool_core.embedding.pipeline import Effort, embed_sources
+from lightpool_core.media.quality import MEASURED, PREFIX
 from lightpool_core.media.reading import Reading
 from lightpool_core.media.source import SampleRef, Source, frame_name
 from lightpool_core.pool.datapool import Datapool
@@ -123,6 +124,7 @@ class _Pictures:
         self._members = members
         self._refs: list[SampleRef] = []
         self._label_names: list[str] = []
+        self._sizes: list[int] = []
         self.twins: dict[str, str] = {}
         """Source → the first picture or source found to look the same as one of its pictures."""
 
@@ -144,6 +146,7 @@ class _Pictures:
             kept.append(row)
             self._refs.append(ref)
             self._label_names.append(entry.source.label_name)
+            self._sizes.append(entry.source.size)
         return np.array(kept, dtype=np.int64)
 
     def candidates(self, rows: pa.Table, journal: Journal) -> Candidates:
@@ -154,7 +157,7 @@ class _Pictures:
             np.array([numbers[name] for name in self._label_names], dtype=np.int64),
             tuple(self._refs),
             tuple(rows["digest"].to_pylist()),
-            Annotations({name: rows[name].to_numpy() for name in ("width", "height")}),
+            Annotations(_metadata(rows, self._sizes)),
         )
 
 
@@ -169,6 +172,14 @@ def _in_order(pictures: pa.Table, keys: Sequence[str]) -> Iterator[tuple[int, in
         if now != before:  # two journals may hold the same
             yield row, now[0], None if now[1] < 0 else now[1], digests[row], times[row]
         before = now
+
+
+def _metadata(rows: pa.Table, sizes: Sequence[int]) -> dict[str, Array]:
+    """What is known of the pictures in `rows` of a journal, whose files have `sizes` in bytes."""
+    size = {name: rows[name].to_numpy().astype(np.float64) for name in ("width", "height")}
+    measured = {name: rows[name].to_numpy() for name in MEASURED if name in rows.column_names}
+    known = {f"{PREFIX}{name}": column for name, column in size.items()}
+    return size | known | {f"{PREFIX}sizeInBytes": np.array(sizes, dtype=np.float64)} | measured
 
 
 def _outcome(entry: Fresh, ending: Ending, twin: str) -> Outcome:

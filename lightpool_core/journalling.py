@@ -14,9 +14,14 @@ from lightpool_core.pool.runs import Run, kept_journals, newest_first
 
 
 @contextmanager
-def journal_of(run: Run | None, embedder: Embedder, others: Sequence[Path] = ()) -> Iterator[Journal]:
-    """The journal of `run`, or without one a journal that leaves nothing behind; it goes on with `others`."""
-    maker = Maker(embedder.fingerprint, precision_of(embedder), embedder.dim)
+def journal_of(
+    run: Run | None, embedder: Embedder, others: Sequence[Path] = (), *, measured: bool = False
+) -> Iterator[Journal]:
+    """The journal of `run`, or without one a journal that leaves nothing behind; it goes on with `others`.
+
+    `measured` says that pictures are to be measured as well.
+    """
+    maker = Maker(embedder.fingerprint, precision_of(embedder), embedder.dim, measured)
     if run:
         yield Journal(run.journal, maker, others)
         return

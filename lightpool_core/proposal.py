@@ -11,11 +11,15 @@ import numpy as np
 from lightpool_core.assembly import Embedding
 from lightpool_core.candidates import Candidates
 from lightpool_core.embedding.embedder import Embedder
+from lightpool_core.media.quality import has_to_be_measured
+from lightpool_core.media.reading import Reading
 from lightpool_core.pool.ledger import Outcome
 from lightpool_core.progress import SILENT, Progress
 from lightpool_core.selection.neighbours import ArrayView
 from lightpool_core.selection.sampler import PoolView, Sampler, Selection, checked
 from lightpool_core.selection.stop import Stop
+from lightpool_core.sequences import expanded, in_sequences, stop_in_sequences
+from lightpool_core.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,15 @@ def stop_for(stop: Stop, embedder: Embedder) -> Stop:
     return dataclasses.replace(stop, min_distance=embedder.near_duplicate) if unconditional else stop
 
 
+def reading_for(settings: Settings, sampler: Sampler) -> Reading:
+    """How `settings` want sources to be read, with what `sampler` wants to be measured.
+
+    Raises SettingsError for metadata that nobody can compute.
+    """
+    asked = has_to_be_measured(getattr(sampler, "metadata_keys", ()))
+    return dataclasses.replace(settings.reading, measure=asked or settings.compute_metadata)
+
+
 def nothing(dim: int) -> Proposal:
     """The proposal of a run without new sources."""
     none = np.empty(0, dtype=np.int64)
@@ -64,9 +77,24 @@ def choose(
     stop: Stop,
     *,
     seed: int,
+    sequence_length: int | None = None,
     progress: Progress = SILENT,
 ) -> Selection:
-    """What `sampler` picks from `candidates`, checked against its contract."""
+    """What `sampler` picks from `candidates`, checked against its contract; with `sequence_length`, whole sequences.
+
+    The frames of a sequence follow one another and share its distance: they may be closer to each other than
+    `min_distance`, which holds between sequences.
+    """
+    if sequence_length is None:
+        return _choose(candidates, pool, sampler, stop, seed, progress)
+    sequences, rows = in_sequences(candidates, sequence_length)
+    stop = stop_in_sequences(stop, len(candidates), sequence_length)
+    return expanded(_choose(sequences, pool, sampler, stop, seed, progress), rows)
+
+
+def _choose(
+    candidates: Candidates, pool: PoolView, sampler: Sampler, stop: Stop, seed: int, progress: Progress
+) -> Selection:
     rng = np.random.default_rng(seed)
     if "progress" in inspect.signature(sampler.select).parameters:
         selection = sampler.select(candidates, pool, stop, rng, progress=progress)  # type: ignore[call-arg]

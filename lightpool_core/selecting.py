@@ -25,7 +25,7 @@ from lightpool_core.pool.datapool import Datapool
 from lightpool_core.pool.latest import write_embeddings_csv
 from lightpool_core.pool.runs import kept_journals
 from lightpool_core.progress import SILENT, Progress
-from lightpool_core.proposal import choose, stop_for
+from lightpool_core.proposal import choose, reading_for, stop_for
 from lightpool_core.registry import make
 from lightpool_core.report import Problem
 from lightpool_core.selection.neighbours import ArrayView
@@ -81,7 +81,8 @@ def select(
         return _from_inputs(datapool, settings, progress)
     if datapool is None:
         raise SettingsError("nothing to select from; give --pool, --embeddings FILE or --input DIR")
-    candidates = _candidates(datapool.filenames, datapool.embeddings, datapool.labels)
+    members = datapool.embeddings, datapool.labels, datapool.refs
+    candidates = Candidates(*members, annotations=datapool.annotations)
     return _picked(candidates, _empty(datapool.dim, settings.device), settings, settings.stop, progress)
 
 
@@ -174,8 +175,10 @@ def _from_inputs(pool: Datapool | None, settings: Settings, progress: Progress) 
     else:
         embedder, members = make("embedder", settings.embedder, device=settings.device), Members()
     sorted_out = triage(sources, nothing_known, progress)
-    with journal_of(None, embedder, kept_journals(pool.path) if pool is not None else ()) as journal:
-        embedding = embed(sorted_out.fresh, members, embedder, journal, reading=settings.reading, progress=progress)
+    others = kept_journals(pool.path) if pool is not None else ()
+    reading = reading_for(settings, make("sampler", settings.sampler))
+    with journal_of(None, embedder, others, measured=reading.measure) as journal:
+        embedding = embed(sorted_out.fresh, members, embedder, journal, reading=reading, progress=progress)
     view = pool.view(device=settings.device) if pool is not None else _empty(embedder.dim, settings.device)
     picks = _picked(embedding.candidates, view, settings, stop_for(settings.stop, embedder), progress)
     seen = (*with_corrupt_copies(sorted_out, embedding.outcomes).settled, *embedding.outcomes)

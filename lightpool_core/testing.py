@@ -13,12 +13,14 @@ from lightpool_core.arrays import Array, Embeddings, Pixels, unit_rows
 from lightpool_core.candidates import Candidates
 from lightpool_core.embedding.embedder import Embedder, batch_size_of, preparer_of
 from lightpool_core.errors import ContractViolation
+from lightpool_core.media.quality import PREFIX
 from lightpool_core.media.source import SampleRef, frame_name
 from lightpool_core.selection.neighbours import ArrayView
 from lightpool_core.selection.sampler import Sampler, Selection, checked
 from lightpool_core.selection.stop import Stop
 
 _SHAPES = ((48, 64, 3), (64, 48, 3), (7, 5, 3), (1, 1, 3), (300, 200, 3))
+_SIZE = {"width": 640.0, "height": 480.0}
 
 
 def check_embedder(embedder: Embedder) -> None:
@@ -99,8 +101,9 @@ def _candidates(rows: Embeddings) -> Candidates:
     refs = [SampleRef(f"{i % 3}/{i:03}.png", f"{i % 3}/{i:03}.png") for i in images]
     refs += [SampleRef(frame_name("clip.mp4", i, len(frames)), "clip.mp4", i, i / 2) for i in frames]
     labels = np.array([*(1 + i % 3 for i in images), *(4 for _ in frames)], dtype=np.int64)
-    size = {"width": np.full(n, 640, np.int32), "height": np.full(n, 480, np.int32)}
-    return Candidates(rows, labels, tuple(refs), tuple(f"{i:032x}" for i in range(n)), Annotations(size))
+    size = {f"{prefix}{name}": np.full(n, side) for prefix in ("", PREFIX) for name, side in _SIZE.items()}
+    metadata = {**size, f"{PREFIX}sizeInBytes": np.full(n, 123_456.0)}
+    return Candidates(rows, labels, tuple(refs), tuple(f"{i:032x}" for i in range(n)), Annotations(metadata))
 
 
 def _pictures() -> list[Pixels]:

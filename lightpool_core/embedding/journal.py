@@ -22,13 +22,13 @@ from pyarrow import parquet
 from lightpool_core.arrays import Embeddings, Rows
 from lightpool_core.embedding.pictures import Ending, Picture
 from lightpool_core.errors import PoolError
+from lightpool_core.media.quality import MEASURED
 from lightpool_core.replacing import replacing
 
 SCRATCH_NAME = "candidates.f32"
 _HEADER = "journal.json"
 _ENDINGS = b"endings"
 _AFTER = b"after"
-_PICTURES = ("source", "frame", "time", "width", "height", "digest")
 _FORM: Any = {"compression": "none", "use_dictionary": ["source"]}
 """Of a part: looking for what repeats in embeddings would take longer than writing them."""
 _GROUP = 8192
@@ -47,6 +47,8 @@ class Maker:
     """In which it computed, and on what kind of device."""
     dim: int
     """D"""
+    measured: bool = False
+    """True where pictures were measured: then they were decoded as large as they are, and embedded so."""
     format: int = 1
 
 
@@ -55,7 +57,9 @@ class Entries:
     """What journals hold of some sources."""
 
     pictures: pa.Table
-    """N rows: source (its key), frame, time, width, height, digest, and where the embedding is: part, row."""
+    """N rows: source (its key), frame, time, width, height, digest, what was measured, and where the embedding is:
+    part, row.
+    """
     endings: dict[str, Ending]
     """By the key of the source; sources that came to their end, and that need not be read again."""
 
@@ -70,6 +74,8 @@ class Journal:
         self._folder = folder
         self.maker = maker
         self._dim = maker.dim
+        self._schema = _schema(maker)
+        self._described = [name for name in self._schema.names if name != "embedding"]
         if _maker_of(folder) != maker:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
@@ -83,7 +89,7 @@ class Journal:
         self._reached: dict[str, int] = {}
         """Index of the last frame, by the key of its video."""
         for place in (*kept, folder):
-            for part, table in _parts_in(place, _PICTURES):
+            for part, table in _parts_in(place, self._described):
                 self._remember(part, table, old=True)
 
     def add(
@@ -92,12 +98,14 @@ class Journal:
         """Write one batch down: `pictures` with the keys of their sources, and `embeddings` (N, D)."""
         described = {name: [getattr(p, name) for _, p in pictures] for name in ("time", "width", "height", "digest")}
         columns = {"source": [key for key, _ in pictures], "frame": [p.index for _, p in pictures], **described}
+        if self.maker.measured:
+            columns |= {name: [p.measured[name] for _, p in pictures] for name in MEASURED}
         vectors = pa.FixedSizeListArray.from_arrays(pa.array(np.ravel(embeddings), pa.float32()), self._dim)
         ended = [(key, *_values(ending)) for key, ending in endings]
         keys = {key for key, _ in pictures} | {str(row[0]) for row in ended}
         after = {key: self._reached.get(key, -1) for key in sorted(keys)}
         described_by = {_ENDINGS: json.dumps(ended), _AFTER: json.dumps(after)}
-        schema = _schema(self._dim).with_metadata(described_by)
+        schema = self._schema.with_metadata(described_by)
         table = pa.table({**columns, "embedding": vectors}, schema)
         path = self._folder / f"part-{self._number:06}.parquet"
         try:
@@ -114,7 +122,7 @@ class Journal:
     def entries(self, keys: Iterable[str]) -> Entries:
         """What is known of the sources with these `keys`."""
         wanted = set(keys)
-        empty = _located(_schema(self._dim).empty_table().drop_columns("embedding"), 0)
+        empty = _located(self._schema.empty_table().drop_columns("embedding"), 0)
         table = pa.concat_tables([empty, *self._tables])
         chosen = table.filter(pa.compute.is_in(table["source"], pa.array(sorted(wanted), pa.string())))
         endings = {key: ending for key, ending in self._endings.items() if key in wanted}
@@ -161,14 +169,14 @@ class Journal:
     def _write(self, entries: Entries, other: Journal) -> None:
         pictures = entries.pictures
         ended = json.dumps([[key, *_values(ending)] for key, ending in entries.endings.items()])
-        schema = _schema(self._dim).with_metadata({_ENDINGS: ended})
+        schema = self._schema.with_metadata({_ENDINGS: ended})
         with parquet.ParquetWriter(self._folder / "part-000001.parquet", schema, **_FORM) as writer:
             for start in range(0, max(pictures.num_rows, 1), _GROUP):
                 group = pictures.slice(start, _GROUP)
                 embeddings = other.embeddings(group["part"].to_numpy(), group["row"].to_numpy())
                 vectors = pa.FixedSizeListArray.from_arrays(pa.array(embeddings.ravel()), self._dim)
-                columns = group.select(_PICTURES).append_column("embedding", vectors)
-                writer.write_table(columns.cast(schema))
+                columns = group.select(self._described).append_column("embedding", vectors)
+                writer.write_table(columns.select(schema.names).cast(schema))
 
     def _remember(self, part: Path, table: pa.Table, *, old: bool = False) -> None:
         endings = {key: Ending(*values) for key, *values in json.loads(table.schema.metadata[_ENDINGS])}
@@ -184,7 +192,7 @@ class Journal:
         self._parts.append(part)
 
 
-def _schema(dim: int) -> pa.Schema:
+def _schema(maker: Maker) -> pa.Schema:
     return pa.schema({
         "source": pa.string(),
         "frame": pa.int64(),
@@ -192,7 +200,8 @@ def _schema(dim: int) -> pa.Schema:
         "width": pa.int32(),
         "height": pa.int32(),
         "digest": pa.string(),
-        "embedding": pa.list_(pa.float32(), dim),
+        **{name: pa.float64() for name in MEASURED if maker.measured},
+        "embedding": pa.list_(pa.float32(), maker.dim),
     })  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lightpool_core.media.source import Source
 
@@ -21,6 +21,8 @@ class Picture:
     """Position in the video; None for an image."""
     time: float | None
     """Seconds since the video's beginning; None for an image."""
+    measured: Mapping[str, float] = field(default_factory=dict)
+    """See `media.quality`; empty where nothing was to be measured."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from lightpool_core.embedding.embedder import Preparer
 from lightpool_core.embedding.pictures import Ending, Picture, Reached, Task
 from lightpool_core.embedding.slabs import Layout, Slabs
 from lightpool_core.errors import ContractViolation, DecodeError, SourceError
+from lightpool_core.media.quality import measured
 from lightpool_core.media.reader import FrameStream, open_source
 from lightpool_core.media.reading import Reading
 from lightpool_core.media.source import Frame, Source
@@ -192,15 +193,18 @@ class _Worker:
         started = time.perf_counter()
         prepared = self._prepared(source, frame)
         digest = array_digest(prepared)
+        repeats = digest == before
+        found = measured(frame.pixels) if self._reading.measure and not repeats else {}
         self._preparing += time.perf_counter() - started
-        if digest == before:
+        if repeats:
             return digest
         # A full slab goes only now: what ends with its last picture goes with it.
         if self._slab and len(self._slab.pictures) == self._layout.batch:
             self._hand_over()
         slab = self._slab = self._slab or self._free_slab()
         self._slabs.arrays[slab.number][len(slab.pictures)] = prepared
-        slab.pictures.append((position, Picture(digest, frame.width, frame.height, frame.index, frame.time)))
+        picture = Picture(digest, frame.width, frame.height, frame.index, frame.time, found)
+        slab.pictures.append((position, picture))
         return digest
 
     def _prepared(self, source: Source, frame: Frame) -> Array:

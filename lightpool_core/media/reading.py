@@ -22,5 +22,7 @@ class Reading:
     """Pictures of more pixels are refused."""
     timeout: float = TIMEOUT
     """Seconds after which a source that nothing comes of is given up."""
+    measure: bool = False
+    """Measure every picture (see `quality`); it is decoded as large as it is then."""
     threads: int | None = None
     """Of an ffmpeg at work; None for as many as there are cores."""

@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from lightpool_core.annotations import Annotations
 from lightpool_core.arrays import Embeddings, Labels, Rows
 from lightpool_core.errors import PoolLocked, PoolNotFound, VersionNotFound
+from lightpool_core.media.source import SampleRef
 from lightpool_core.pool import latest
 from lightpool_core.pool.history import History, Version, now, schema
 from lightpool_core.pool.index import Index, cached_index
 from lightpool_core.pool.ledger import Ledger
 from lightpool_core.pool.lock import writing
+from lightpool_core.pool.metadata import columns_of
 from lightpool_core.pool.repair import repair
 from lightpool_core.pool.why import Decision, why
 from lightpool_core.selection.neighbours import ArrayView
@@ -95,6 +98,19 @@ class Datapool:
         """(M,) weak labels."""
         return np.asarray(self.columns("label")["label"].to_numpy(), dtype=np.int64)
 
+    @cached_property
+    def refs(self) -> tuple[SampleRef, ...]:
+        """(M,) which picture of which raw file each sample is."""
+        table = self.columns("filename", "source", "frame", "time")
+        return tuple(map(SampleRef, *(table[name].to_pylist() for name in table.column_names)))
+
+    @cached_property
+    def annotations(self) -> Annotations:
+        """What else is known of the samples, columns (M,): their size, and the metadata that they joined with."""
+        table = self.columns("width", "height", "metadata")
+        size = {name: table[name].cast(pa.float64()).to_numpy() for name in ("width", "height")}
+        return Annotations(columns_of(table["metadata"].to_pylist(), size))
+
     @property
     def label_names(self) -> dict[str, int]:
         """What the weak labels stand for: subfolder or video → integer. A flat folder is '' → 0."""
@@ -154,8 +170,12 @@ class Datapool:
             with suppress(PoolLocked, OSError), nullcontext() if locked else writing(self.path):
                 index = self._index()
                 if index:
-                    return ArrayView(index.rows, index.graph, index.cells, device)
-        return ArrayView(self.embeddings, device=device)
+                    return self._viewed(ArrayView(index.rows, index.graph, index.cells, device))
+        return self._viewed(ArrayView(self.embeddings, device=device))
+
+    def _viewed(self, view: ArrayView) -> ArrayView:
+        """`view`, which knows what its rows are: read when a sampler asks."""
+        return dataclasses.replace(view, refs=lambda: self.refs, annotations=lambda: self.annotations)
 
     def _index(self) -> Index | None:
         """The cache in `index/`, which belongs to the newest version; None for another."""

@@ -72,6 +72,7 @@ def schema(dim: int) -> pa.Schema:
         ("distance", pa.float32()),  # to the nearest kept when picked; null for the very first
         ("version", pa.int64()),  # that it joined in
         ("run", pa.string()),
+        ("metadata", pa.string()),  # what else is known: a JSON object
     ])  # fmt: skip
 
 

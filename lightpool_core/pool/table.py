@@ -54,9 +54,10 @@ class Table:
         )
 
     def append(self, rows: pa.Table, note: Note) -> None:
-        """Add `rows` in one atomic commit."""
+        """Add `rows` in one atomic commit; a column that the table has not had so far is null in what it holds."""
         checked = rows.cast(self.schema).cast(_delta_schema(self.schema))
-        write_deltalake(str(self.path), checked, mode="append", commit_properties=_noted(note))
+        properties = _noted(note)
+        write_deltalake(str(self.path), checked, mode="append", schema_mode="merge", commit_properties=properties)
 
     def commits(self) -> list[Commit]:
         """Every commit that carries a note, oldest first."""
@@ -65,9 +66,17 @@ class Table:
         return [Commit(version, json.loads(note)) for version, note in noted if note is not None]
 
     def read(self, columns: list[str], delta_version: int | None = None, where: Any = None) -> pa.Table:
-        """`columns` of the rows at one commit (the newest) that fulfil `where`, in no particular order."""
+        """`columns` of the rows at one commit (the newest) that fulfil `where`, in no particular order.
+
+        A column that the table did not have yet is null.
+        """
         with self._readable():
-            return self._dataset(delta_version).to_table(columns=columns, filter=where)
+            dataset = self._dataset(delta_version)
+            there = set(dataset.schema.names)
+            rows = dataset.to_table(columns=[name for name in columns if name in there], filter=where)
+        for name in (name for name in columns if name not in there):
+            rows = rows.append_column(name, pa.nulls(rows.num_rows, self.schema.field(name).type))
+        return rows.select(columns)
 
     def batches(
         self, columns: list[str], delta_version: int | None = None, where: Any = None

@@ -6,7 +6,7 @@ Q: queries. M: rows. D: dimension.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -17,6 +17,7 @@ from lightpool_core.media.source import SampleRef
 from lightpool_core.selection.cells import Cells
 from lightpool_core.selection.exact import in_blocks, nearest_of_pairs
 from lightpool_core.selection.hnsw import NeighbourIndex
+from lightpool_core.selection.lazily import Lazily
 from lightpool_core.selection.products import Products
 from lightpool_core.selection.search import near_in_cells, nearest_in_cells, nearest_of_all
 
@@ -35,8 +36,9 @@ class ArrayView:
     """Proposes neighbours by their prefixes in `cells`."""
     given_cells: Cells | None = None
     device: str = "auto"
-    refs: tuple[SampleRef, ...] = ()
-    annotations: Annotations = field(default_factory=Annotations)
+    refs: Lazily[tuple[SampleRef, ...]] = Lazily(())  # noqa: RUF009  # a descriptor, meant to be shared
+    """See PoolView; or a function that makes them when they are looked at, as for the annotations."""
+    annotations: Lazily[Annotations] = Lazily(Annotations())  # noqa: RUF009  # as above
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from lightpool_core.arrays import Embeddings
 from lightpool_core.embedding import journal as journal_module
 from lightpool_core.embedding.journal import SCRATCH_NAME, Entries, Journal, Maker, keys_in
 from lightpool_core.embedding.pictures import Ending, Picture
+from lightpool_core.media.quality import MEASURED
 
 MAKER = Maker("touchy-1", "float32 on cpu", 3)
 WELL = [Ending(1, 1), Ending(300, 12), Ending(300, 10, key_frames_only=True), Ending(0)]
@@ -24,8 +25,13 @@ NOT_WELL = [
 ]
 
 
-def picture(number: int, index: int | None = None) -> Picture:
-    return Picture(f"digest {number}", 640 + number, 480, index, None if index is None else index / 10)
+def picture(number: int, index: int | None = None, measured: Mapping[str, float] | None = None) -> Picture:
+    return Picture(f"digest {number}", 640 + number, 480, index, None if index is None else index / 10, measured or {})
+
+
+def looks(number: int) -> dict[str, float]:
+    """Made up, and not to be written with few digits."""
+    return {name: number + 1 / (3 + place) for place, name in enumerate(MEASURED)}
 
 
 def rows(*numbers: int) -> Embeddings:
@@ -54,7 +60,7 @@ def test_every_batch_is_a_part_that_any_reader_of_parquet_reads(tmp_path: Path) 
     journal.add([], rows(), [("c", NOT_WELL[0])])
     assert parts(tmp_path / "journal") == ["journal.json", "part-000001.parquet", "part-000002.parquet"]
     assert json.loads((tmp_path / "journal" / "journal.json").read_text()) == {
-        "fingerprint": "touchy-1", "precision": "float32 on cpu", "dim": 3, "format": 1,
+        "fingerprint": "touchy-1", "precision": "float32 on cpu", "dim": 3, "measured": False, "format": 1,
     }  # fmt: skip
     first, second = (parquet.read_table(tmp_path / "journal" / f"part-00000{n}.parquet") for n in (1, 2))
     assert first.to_pylist() == [
@@ -78,6 +84,19 @@ def test_what_was_written_is_there_in_this_run_and_in_the_next(tmp_path: Path) -
         assert entries.pictures["frame"].to_pylist() == [0, 1, 2, 3, 9, None]
         assert entries.pictures["digest"].to_pylist() == [f"digest {n}" for n in range(6)]
         np.testing.assert_array_equal(embeddings_of(known, entries), rows(0, 1, 2, 3, 4, 5))
+
+
+def test_what_was_measured_is_there_to_the_last_digit_also_where_it_is_kept(tmp_path: Path) -> None:
+    maker = dataclasses.replace(MAKER, measured=True)
+    journal = Journal(tmp_path / "journal", maker)
+    journal.add([("v", picture(n, n, looks(n))) for n in range(3)], rows(0, 1, 2), [])
+    journal.add([("v", picture(3, 9, looks(3)))], rows(3), [("v", Ending(11, 4))])
+    journal.keep(tmp_path / "embeddings", ["v"])
+    kept = Journal(tmp_path / "next", maker, [tmp_path / "embeddings"])
+    for known in (journal, Journal(tmp_path / "journal", maker), kept):
+        entries = known.entries(["v"])
+        assert entries.pictures.select(MEASURED).to_pylist() == [looks(n) for n in range(4)]
+        np.testing.assert_array_equal(embeddings_of(known, entries), rows(0, 1, 2, 3))
 
 
 def test_only_what_is_asked_for_comes(tmp_path: Path) -> None:
@@ -126,8 +145,10 @@ def test_a_journal_is_gone_on_with_behind_its_last_part(tmp_path: Path) -> None:
     assert parts(tmp_path / "journal") == ["journal.json", "part-000002.parquet", "part-000003.parquet"]
 
 
-@pytest.mark.parametrize("change", [{"fingerprint": "touchy-2"}, {"precision": "bfloat16 on cuda"}, {"dim": 4}])
-def test_what_another_embedder_or_precision_made_is_not_taken(change: dict[str, object], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "change", [{"fingerprint": "touchy-2"}, {"precision": "bfloat16 on cuda"}, {"dim": 4}, {"measured": True}]
+)
+def test_what_was_made_otherwise_is_not_taken(change: dict[str, object], tmp_path: Path) -> None:
     other = dataclasses.replace(MAKER, **change)  # type: ignore[arg-type]
     filled(tmp_path / "journal")
     filled(tmp_path / "other")

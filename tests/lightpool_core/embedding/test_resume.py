@@ -45,7 +45,8 @@ N_PICTURES = 10 + 10 + 7
 def run(inbox: Path, folder: Path, others: Sequence[Path] = (), batches: int = 1000, **how: Any) -> Embedding:
     """Embed all that is in `inbox`, unless it is cut off after a number of `batches`."""
     embedder = how.pop("embedder", None) or Touchy(log=str(inbox.parent))
-    journal = Cut(folder, Maker(embedder.fingerprint, precision_of(embedder), embedder.dim), others)
+    maker = Maker(embedder.fingerprint, precision_of(embedder), embedder.dim, how.get("measure", False))
+    journal = Cut(folder, maker, others)
     journal.left = batches
     fresh = triage(list_sources([inbox]), nothing_known).fresh
     return embed(fresh, Members(), embedder, journal, reading=Reading(timeout=10, **how))
@@ -60,9 +61,8 @@ def assert_same(one: Embedding, other: Embedding) -> None:
     assert one.candidates.refs == other.candidates.refs
     assert one.candidates.digests == other.candidates.digests
     np.testing.assert_array_equal(one.candidates.embeddings, other.candidates.embeddings)
-    np.testing.assert_array_equal(
-        one.candidates.annotations.metadata["width"], other.candidates.annotations.metadata["width"]
-    )
+    known, wanted = (embedding.candidates.annotations.metadata for embedding in (one, other))
+    assert {key: column.tobytes() for key, column in known.items()} == {k: c.tobytes() for k, c in wanted.items()}
     assert one.outcomes == other.outcomes
     assert one.n_decoded == other.n_decoded
 
@@ -119,6 +119,25 @@ def test_frames_sampled_at_another_rate_are_not_taken_for_those_asked_for(inbox:
     assert_same(slow, run(inbox, tmp_path / "third", fps=5.0))
     fast = run(inbox, tmp_path / "fourth", [tmp_path / "first", tmp_path / "second"])
     assert_same(fast, run(inbox, tmp_path / "fifth"))
+
+
+@pytest.mark.parametrize("batches", [1, 5])
+def test_what_was_measured_is_gone_on_with_as_well(batches: int, inbox: Path, tmp_path: Path) -> None:
+    cut_off(inbox, tmp_path / "first", batches=batches, measure=True)
+    resumed = run(inbox, tmp_path / "second", [tmp_path / "first"], measure=True)
+    assert embedded_again(tmp_path) <= BATCH
+    assert resumed.n_known > 0
+    assert_same(resumed, run(inbox, tmp_path / "third", measure=True))
+
+
+@pytest.mark.parametrize("measure", [True, False])
+def test_what_was_embedded_without_measuring_is_not_taken_where_it_is_done_nor_the_other_way(
+    measure: bool, inbox: Path, tmp_path: Path
+) -> None:
+    run(inbox, tmp_path / "first", measure=not measure)
+    again = run(inbox, tmp_path / "second", [tmp_path / "first"], measure=measure)
+    assert again.n_known == 0
+    assert ("lightly.sharpness" in again.candidates.annotations.metadata) == measure
 
 
 def test_what_another_embedder_made_is_not_taken(inbox: Path, tmp_path: Path) -> None:

@@ -1,0 +1,64 @@
+"""The column `metadata` of `history/`: what else is known of samples, one JSON object each.
+
+N: samples.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lightpool_core.arrays import Array
+from lightpool_core.media.quality import PREFIX
+
+_SIZE = ("width", "height")
+"""Keys that have columns of their own, under these names and with the prefix."""
+_EXACT = 2**53
+"""Whole numbers up to here are what they are in float64."""
+
+
+def texts_of(metadata: Mapping[str, Array], n: int) -> list[str]:
+    """What is known of N = `n` samples, each as a JSON object: keys sorted, without the unknown and the size."""
+    apart = {*_SIZE, *(PREFIX + name for name in _SIZE)}
+    columns = {key: _plain(metadata[key]) for key in sorted(metadata) if key not in apart}
+    rows = [{key: column[i] for key, column in columns.items() if column[i] is not None} for i in range(n)]
+    return [json.dumps(row, ensure_ascii=False) for row in rows]
+
+
+def columns_of(texts: Iterable[str | None], size: Mapping[str, Array]) -> dict[str, Array]:
+    """The columns (N,) in `texts` of N samples, and the columns `size`, under both of their names.
+
+    Numbers are float64 with NaN for unknown; where a key has something else, objects with None for unknown.
+    """
+    rows: list[dict[str, Any]] = json.loads(f"[{','.join(text or '{}' for text in texts)}]")
+    sizes = {f"{prefix}{name}": column for prefix in ("", PREFIX) for name, column in size.items()}
+    keys = sorted({key for row in rows for key in row})
+    return sizes | {key: _column([row.get(key) for row in rows]) for key in keys}
+
+
+def _plain(column: Array) -> list[Any]:
+    """Values that JSON knows; None for the unknown, and for what JSON has no number for."""
+    return [_value(value) for value in column.tolist()]
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if not isinstance(value, float):
+        return value
+    if not math.isfinite(value):
+        return None
+    return int(value) if value.is_integer() and abs(value) < _EXACT else value
+
+
+def _column(values: Sequence[Any]) -> Array:
+    known = (value for value in values if value is not None)
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in known):
+        return np.array([math.nan if value is None else value for value in values], dtype=np.float64)
+    column = np.empty(len(values), dtype=object)
+    column[:] = values
+    return column
