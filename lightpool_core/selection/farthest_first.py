@@ -38,6 +38,13 @@ def farthest_first(
     does not hang on the order. Fewer n_samples give a prefix; distances never grow along the picks.
     Raises SettingsError for a `device` that is not there.
     """
+    return traversed(embeddings, pool, stop, device=device, progress=progress).picks.selection
+
+
+def traversed(
+    embeddings: Embeddings, pool: PoolView, stop: Stop, *, device: str = "auto", progress: Progress = SILENT
+) -> Kept:
+    """As `farthest_first`; what is kept in the end."""
     wanted = stop.count(len(embeddings))
     search = _Search(embeddings, pool, Products(device), wanted, stop.min_distance or 0.0)
     with progress.stage("selecting", wanted) as stage:
@@ -47,7 +54,7 @@ def farthest_first(
             stage.advance(now - done)
             done = now
         stage.advance(wanted - done)
-    return search.kept.picks.selection
+    return search.kept
 
 
 class _Search:

@@ -21,7 +21,7 @@ from lightpool_core.selection.kept import BEYOND, TAKEN, Kept, settled
 from lightpool_core.selection.limits import Limits
 from lightpool_core.selection.objectives import Balance, Sum, log_growth
 from lightpool_core.selection.products import Products
-from lightpool_core.selection.sampler import PoolView, Selection
+from lightpool_core.selection.sampler import PoolView
 from lightpool_core.selection.spread import Spread
 from lightpool_core.selection.stop import Stop
 
@@ -74,7 +74,7 @@ def greedy(
     *,
     device: str = "auto",
     progress: Progress = SILENT,
-) -> Selection:
+) -> Kept:
     """Choose among `embeddings` (N, D) unit rows what `limits` allow; of equal scores the lowest index.
 
     What is closer than min_distance to something kept is skipped. Where nothing is kept and all scores are equal,
@@ -88,7 +88,7 @@ def greedy(
             stage.advance(len(search.kept) - done)
             done = len(search.kept)
         stage.advance(wanted - done)
-    return search.kept.picks.selection
+    return search.kept
 
 
 class _Search:

@@ -6,6 +6,7 @@ import numpy as np
 
 from lightpool_core.arrays import Embeddings, Rows
 from lightpool_core.selection.exact import squared_distances, squares_of_pairs
+from lightpool_core.selection.limits import Limits
 from lightpool_core.selection.products import Products
 from lightpool_core.selection.sampler import PoolView, Selection
 from lightpool_core.selection.search import nearest_of_all
@@ -16,8 +17,17 @@ _ROUNDING = 2e-6
 """Of a distance through products in float64: they rule out, differences decide."""
 
 
-def in_order(embeddings: Embeddings, order: Rows, pool: PoolView, stop: Stop, *, device: str = "auto") -> Selection:
-    """Walk through `embeddings` (N, D) in `order` (N,) and keep what the conditions of `stop` allow."""
+def in_order(
+    embeddings: Embeddings,
+    order: Rows,
+    pool: PoolView,
+    stop: Stop,
+    limits: Limits | None = None,
+    *,
+    device: str = "auto",
+) -> Selection:
+    """Walk through `embeddings` (N, D) in `order` (N,) and keep what `stop` and `limits` allow."""
+    limits = limits or Limits(np.ones(len(embeddings), dtype=bool))
     wanted = stop.count(len(embeddings))
     closest = -1.0 if stop.min_distance is None else stop.min_distance
     products = Products(device)
@@ -34,7 +44,8 @@ def in_order(embeddings: Embeddings, order: Rows, pool: PoolView, stop: Stop, *,
         for i, row in enumerate(block):
             if len(picks) == wanted:
                 return _selection(picks, distances)
-            if distance[i] >= closest:
+            if distance[i] >= closest and limits.allowed[row]:
+                limits.take(int(row))
                 picks.append(int(row))
                 distances.append(float(distance[i]))
                 closer = np.flatnonzero(about[i] <= distance + _ROUNDING)

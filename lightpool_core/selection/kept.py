@@ -124,6 +124,20 @@ class Kept:
             self.bounds[closer], self.nearest[closer] = distances[np.isfinite(distances)] ** 2, -1
             self._pool_asked[unasked] = True
 
+    def radius(self, rows: Rows) -> float:
+        """How far any of `rows` is from what is kept; 0 where all are, infinite where nothing is."""
+        if not len(self) and not len(self._pool):
+            return float("inf") if len(rows) else 0.0
+        while len(rows):
+            block = rows[np.argsort(-self.bounds[rows], kind="stable")[:_EARLY]]
+            before = self.bounds[block].copy()
+            self.refresh(block)
+            self.tighten(block)
+            self.ask_pool(block)
+            if self.bounds[block].max() >= before[-1] or len(block) == len(rows):
+                return float(np.sqrt(max(0.0, self.bounds[block].max())))
+        return 0.0
+
     def take(self, rows: Rows, squares: ExactDistances) -> None:
         """Pick `rows`, at squared distances `squares`, in that order."""
         self.picks.add(rows, self.embeddings[rows], squares, self.nearest[rows])

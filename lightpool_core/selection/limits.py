@@ -15,9 +15,9 @@ import numpy as np
 from lightpool_core.annotations import Annotations
 from lightpool_core.arrays import Mask, Rows
 from lightpool_core.candidates import Candidates
-from lightpool_core.errors import SettingsError
+from lightpool_core.errors import ContractViolation, SettingsError
 from lightpool_core.media.source import SampleRef
-from lightpool_core.selection.sampler import PoolView
+from lightpool_core.selection.sampler import PoolView, Selection
 from lightpool_core.selection.stop import Stop
 
 
@@ -52,6 +52,20 @@ class Limits:
             self.allowed[quota.take(row)] = False
         if self.spacing:
             self.allowed[self.spacing.near_row(row)] = False
+
+
+def respected(selection: Selection, candidates: Candidates, pool: PoolView, stop: Stop, name: str) -> Selection:
+    """`selection`, or ContractViolation where sampler `name` chose beyond the limits of `stop`."""
+    if stop.has_limits:
+        limits = Limits.of(candidates, pool, stop)
+        for row in selection.indices.tolist():
+            if not limits.allowed[row]:
+                raise ContractViolation(
+                    f"sampler {name} chose {candidates.refs[row].filename} beyond the limits max_per or min_seconds;"
+                    " choose another sampler, or leave the limits out"
+                )
+            limits.take(row)
+    return selection
 
 
 @dataclass

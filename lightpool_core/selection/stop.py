@@ -64,6 +64,11 @@ class Stop:
             {key: most for key, most in (max_per or {}).items() if most != -1},
         )
 
+    @property
+    def has_limits(self) -> bool:
+        """True if not only distances and a count limit the choice."""
+        return bool(self.max_per) or self.min_seconds is not None
+
     def count(self, n_candidates: int) -> int:
         """The most that may be chosen from so many candidates; a fraction is rounded down."""
         if self.n_samples is None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -28,10 +28,11 @@ from lightpool_core.embedding.tower import (
     decoded_size,
 )
 from lightpool_core.embedding.weights import fingerprint_of, float32_state, guarded
+from lightpool_core.errors import EmbedderMismatch, PluginUnavailable
 from lightpool_plugins.embedders.open_clip_model import (
     ADVICE,
     Recipe,
-    pretrained_tower,
+    pretrained_model,
     recipe_of_folder,
     recipe_of_model,
     stored_tower,
@@ -113,6 +114,33 @@ class OpenClip:
         """Squashed pictures (B, S, S, 3) uint8 → (B, D), not normalised."""
         return self._tower.embed(batch)
 
+    def embed_text(self, texts: Sequence[str]) -> Embeddings:
+        """Prompts (T), taken as they are → (T, D), not normalised; float32 on the CPU, whatever the precision.
+
+        Reads the weights again from where they came from: a checkpoint holds the image tower only. Raises
+        PluginUnavailable where they are gone, EmbedderMismatch where they are others by now.
+        """
+        from lightpool_plugins.embedders.open_clip_text import embedded_texts
+
+        model, name = self._text_model()
+        return embedded_texts(model, name, texts)
+
+    def _text_model(self) -> tuple[Any, str]:
+        """The model whose image tower this is, and its name."""
+        try:
+            model, name = self._whole()
+        except PluginUnavailable as error:
+            raise PluginUnavailable(
+                f"text needs the weights pretrained={self.pretrained} once more, for a pool keeps the image tower only;"
+                f" bring them back, or query by images or samples: {error}"
+            ) from error
+        if self._fingerprint_of(model.visual) != self.fingerprint:
+            raise EmbedderMismatch(
+                f"the weights pretrained={self.pretrained} are not those that this pool was made with: a text in their"
+                " space means nothing to it; bring the old ones back, or query by images or samples"
+            )
+        return model, name
+
     def weights(self) -> dict[str, Any]:
         """`visual`, float32 tensors by name, and `recipe`, a JSON text: architecture and preprocessing.
 
@@ -146,19 +174,28 @@ class OpenClip:
     @cached_property
     def _load(self) -> tuple[Tower, str]:
         module, recipe = self._build(), self._recipe
-        fingerprint = fingerprint_of("open-clip", [asdict(recipe), "squash"], float32_state(module))
+        fingerprint = self._fingerprint_of(module)
         return Tower.on(self.device, self.precision, module, recipe.mean, recipe.std), fingerprint
+
+    def _fingerprint_of(self, module: torch.nn.Module) -> str:
+        return fingerprint_of("open-clip", [asdict(self._recipe), "squash"], float32_state(module))
 
     def _build(self) -> torch.nn.Module:
         """The image tower in float32 on the CPU."""
         recipe, state = self._recipe, self.state
         if state is not None:
             return _guarded("its stored weights", lambda: stored_tower(recipe, state))
-        source = Path(self.pretrained).expanduser()
+        tower: torch.nn.Module = self._whole()[0].visual
+        return tower
+
+    def _whole(self) -> tuple[Any, str]:
+        """The model, both towers, in float32 on the CPU, from where the weights came from; and what OpenCLIP calls it."""
+        recipe, source = self._recipe, Path(self.pretrained).expanduser()
         if source.is_dir():
-            return _guarded(str(source), lambda: pretrained_tower(f"local-dir:{source}", None, recipe))
+            name = f"local-dir:{source}"
+            return _guarded(str(source), lambda: pretrained_model(name, None, recipe)), name
         path = weights_file(self.model, self.pretrained)
-        return _guarded(path, lambda: pretrained_tower(self.model, path, recipe))
+        return _guarded(path, lambda: pretrained_model(self.model, path, recipe)), self.model
 
 
 def _guarded(what: str, load: Callable[[], T]) -> T:

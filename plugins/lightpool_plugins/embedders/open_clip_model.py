@@ -113,13 +113,12 @@ def _cached(tag: Mapping[str, Any]) -> str | None:
     return cached_file(repository, names)
 
 
-def pretrained_tower(name: str, path: str | None, recipe: Recipe) -> torch.nn.Module:
-    """The image tower of model `name` with the weights in the file at `path`, or in the folder that `name` means."""
+def pretrained_model(name: str, path: str | None, recipe: Recipe) -> Any:
+    """Model `name`, both towers, with the weights in the file at `path`, or in the folder that `name` means."""
     import open_clip
 
     whole = open_clip.create_model(name, path, force_quick_gelu=recipe.quick_gelu, require_pretrained=True)
-    tower: torch.nn.Module = whole.visual
-    return tower.eval().requires_grad_(False)
+    return whole.eval().requires_grad_(False)
 
 
 def stored_tower(recipe: Recipe, state: Mapping[str, Any]) -> torch.nn.Module:

@@ -9,6 +9,8 @@ import numpy as np
 from lightpool_core.candidates import Candidates
 from lightpool_core.progress import SILENT, Progress
 from lightpool_core.selection.farthest_first import farthest_first
+from lightpool_core.selection.greedy import Goals, greedy
+from lightpool_core.selection.limits import Limits
 from lightpool_core.selection.sampler import PoolView, Selection
 from lightpool_core.selection.stop import Stop
 
@@ -28,4 +30,9 @@ class Diversity:
         progress: Progress = SILENT,
     ) -> Selection:
         """See Sampler; deterministic, `rng` is not used."""
+        if stop.has_limits:
+            limits = Limits.of(candidates, pool, stop)
+            goals = Goals(diversity=1.0)
+            kept = greedy(candidates.embeddings, pool, stop, goals, limits, device=self.device, progress=progress)
+            return kept.picks.selection
         return farthest_first(candidates.embeddings, pool, stop, device=self.device, progress=progress)

@@ -8,6 +8,7 @@ import numpy as np
 
 from lightpool_core.candidates import Candidates
 from lightpool_core.selection.in_order import in_order
+from lightpool_core.selection.limits import Limits
 from lightpool_core.selection.sampler import PoolView, Selection
 from lightpool_core.selection.stop import Stop
 
@@ -20,4 +21,5 @@ class Random:
 
     def select(self, candidates: Candidates, pool: PoolView, stop: Stop, rng: np.random.Generator) -> Selection:
         """See Sampler."""
-        return in_order(candidates.embeddings, rng.permutation(len(candidates)), pool, stop, device=self.device)
+        order, limits = rng.permutation(len(candidates)), Limits.of(candidates, pool, stop)
+        return in_order(candidates.embeddings, order, pool, stop, limits, device=self.device)
