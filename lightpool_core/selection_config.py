@@ -122,10 +122,10 @@ def _config(content: Any, path: Path) -> SelectionConfig:
     table = Table.of(content, "")
     if _WHOLE in table.fields:
         table = table.table(_WHOLE)
-    table.check_names((*_NAMES, *_ELSEWHERE))
     for name in table.fields:
         if name in _ELSEWHERE:
             raise SettingsError(f"{table.at(name)} {_ELSEWHERE[name]}")
+    table.check_names(_NAMES)
     raw = table.value("strategies")
     parsed_strategies(raw, table.at("strategies"))
     strategies, distance = with_hoisted_distance([_plain(entry) for entry in raw])

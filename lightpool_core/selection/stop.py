@@ -45,6 +45,8 @@ class Stop:
         if self.min_seconds is not None and not 0 <= self.min_seconds < math.inf:
             raise SettingsError(f"min_seconds {self.min_seconds} is no number of seconds from 0 up; -1 is off")
         for key, most in self.max_per.items():
+            if not key:
+                raise SettingsError("max_per has a limit for no key; name video, folder, label or a metadata key")
             if isinstance(most, bool) or not isinstance(most, int) or most < 1:
                 raise SettingsError(f"max_per {key} {most} is no whole number from 1 up; -1 is off")
 
