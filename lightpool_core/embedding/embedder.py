@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeGuard
 
 from lightpool_core.arrays import Array, Embeddings, Pixels
@@ -25,6 +25,7 @@ class Embedder(Preparer, Protocol):
     Making one is cheap; models are loaded at the first use of `dim`, `fingerprint` or `embed`. `prepare` is
     called in worker processes, on a copy made from the fields alone, or on the answer of `preparer()` where
     the embedder has that method. A batch has `batch_size` pictures where it has that attribute, otherwise 32.
+    One that has a method `embed_text`, see TextEmbedder, can be asked for pictures by what they show.
     """
 
     @property
@@ -57,6 +58,13 @@ class WeightedEmbedder(Embedder, Protocol):
         """The same embedder, using `weights` instead of loading its own."""
 
 
+class TextEmbedder(Embedder, Protocol):
+    """An embedder that puts texts where the pictures lie that they describe."""
+
+    def embed_text(self, texts: Sequence[str]) -> Embeddings:
+        """T texts, taken as they are → (T, D) float32, finite, of any length but zero."""
+
+
 def preparer_of(embedder: Embedder) -> Preparer:
     """What worker processes need of `embedder`: a copy of its fields, without what it has loaded."""
     own = getattr(embedder, "preparer", None)
@@ -72,6 +80,11 @@ def precision_of(embedder: Embedder) -> str:
 def batch_size_of(embedder: Embedder) -> int:
     """B, how many pictures `embedder` takes at once."""
     return int(getattr(embedder, "batch_size", _BATCH))
+
+
+def embeds_text(embedder: Embedder) -> TypeGuard[TextEmbedder]:
+    """True if `embedder` is a TextEmbedder."""
+    return hasattr(type(embedder), "embed_text")
 
 
 def has_weights(embedder: Embedder) -> TypeGuard[WeightedEmbedder]:

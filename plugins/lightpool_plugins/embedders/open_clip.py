@@ -189,7 +189,7 @@ class OpenClip:
         return tower
 
     def _whole(self) -> tuple[Any, str]:
-        """The model, both towers, in float32 on the CPU, from where the weights came from; and what OpenCLIP calls it."""
+        """Both towers in float32 on the CPU, from where the weights come from; and what OpenCLIP calls the model."""
         recipe, source = self._recipe, Path(self.pretrained).expanduser()
         if source.is_dir():
             name = f"local-dir:{source}"

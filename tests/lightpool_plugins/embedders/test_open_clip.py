@@ -18,7 +18,7 @@ import pytest
 
 from lightpool_core.arrays import Array, unit_rows
 from lightpool_core.embedding.embedder import has_weights
-from lightpool_core.errors import LightpoolError, PluginUnavailable, SettingsError
+from lightpool_core.errors import EmbedderMismatch, LightpoolError, PluginUnavailable, SettingsError
 from lightpool_core.testing import check_embedder
 from lightpool_plugins.embedders.open_clip import OpenClip
 from lightpool_plugins.embedders.open_clip_model import weights_file
@@ -26,7 +26,7 @@ from lightpool_plugins.embedders.open_clip_model import weights_file
 TINY: dict[str, Any] = {
     "embed_dim": 24,
     "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8},
-    "text_cfg": {"context_length": 8, "vocab_size": 64, "width": 16, "heads": 2, "layers": 1},
+    "text_cfg": {"context_length": 8, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
 }
 NAME = "lightpool-tiny"
 
@@ -166,6 +166,79 @@ def test_only_the_image_tower_stays(tiny: OpenClip) -> None:
     names = tiny.weights()["visual"]
     assert "proj" in names
     assert not any(name.startswith(("text", "transformer.text", "token_embedding")) for name in names)
+
+
+# Texts
+
+
+def test_texts_are_embedded_as_open_clip_does(tiny: OpenClip, weights: Path) -> None:
+    import open_clip
+    import torch
+
+    texts = ["a red truck in fog", "A Photo, of nothing!", ""]
+    peer = open_clip.create_model(NAME, str(weights)).eval()
+    with torch.inference_mode():
+        expected = peer.encode_text(open_clip.get_tokenizer(NAME)(texts)).numpy()
+    assert np.array_equal(tiny.embed_text(texts), expected)
+    assert expected.dtype == np.float32
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_texts_are_the_same_in_any_precision(tiny: OpenClip, precision: Any) -> None:
+    assert np.array_equal(replace(tiny, precision=precision).embed_text(["fog"]), tiny.embed_text(["fog"]))
+
+
+def test_a_checkpoint_reads_texts_with_the_original_weights(tiny: OpenClip) -> None:
+    assert np.array_equal(tiny.with_weights(tiny.weights()).embed_text(["fog"]), tiny.embed_text(["fog"]))
+
+
+def test_without_the_original_weights_text_is_refused_in_one_line(tmp_path: Path, tiny: OpenClip) -> None:
+    gone = saved(tmp_path / "gone.pt", seed=2)
+    original = replace(tiny, pretrained=str(gone))
+    stored = original.with_weights(original.weights())
+    gone.unlink()
+    assert len(stored.embed(inputs(stored))) == 5
+    with pytest.raises(PluginUnavailable, match=r"text needs the weights pretrained=\S*gone.pt once more") as caught:
+        stored.embed_text(["fog"])
+    assert "\n" not in str(caught.value)
+
+
+def test_texts_of_other_weights_are_refused(tmp_path: Path, tiny: OpenClip) -> None:
+    file = saved(tmp_path / "w.pt", seed=2)
+    original = replace(tiny, pretrained=str(file))
+    stored = original.with_weights(original.weights())
+    saved(file, seed=3)
+    with pytest.raises(EmbedderMismatch, match="not those that this pool was made with"):
+        stored.embed_text(["fog"])
+
+
+def test_a_folder_embeds_texts_too(tmp_path: Path, tiny: OpenClip) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": TINY, "preprocess_cfg": {}}))
+    state = torch.load(saved(tmp_path / "w.pt", seed=1), weights_only=True)
+    save_file(state, tmp_path / "open_clip_model.safetensors")
+    assert np.array_equal(OpenClip(pretrained=str(tmp_path)).embed_text(["fog"]), tiny.embed_text(["fog"]))
+
+
+@pytest.mark.usefixtures("offline")
+def test_a_tokenizer_that_is_out_of_reach_is_named(tmp_path: Path, weights: Path, tiny: OpenClip) -> None:
+    import open_clip
+
+    config = {**TINY, "text_cfg": {**TINY["text_cfg"], "hf_tokenizer_name": "no-such/tokenizer"}}
+    (tmp_path / f"{NAME}-hf.json").write_text(json.dumps(config))
+    open_clip.add_model_config(tmp_path / f"{NAME}-hf.json")
+    try:
+        with pytest.raises(PluginUnavailable, match="no-such/tokenizer") as caught:
+            replace(tiny, model=f"{NAME}-hf").embed_text(["fog"])
+        assert "\n" not in str(caught.value)
+    finally:
+        open_clip.factory._MODEL_CONFIGS.pop(f"{NAME}-hf")
+        open_clip.factory._MODEL_CONFIG_PATHS.pop()
+
+
+# Weights from anywhere
 
 
 @pytest.mark.parametrize(
