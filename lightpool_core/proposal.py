@@ -15,6 +15,7 @@ from lightpool_core.media.quality import has_to_be_measured
 from lightpool_core.media.reading import Reading
 from lightpool_core.pool.ledger import Outcome
 from lightpool_core.progress import SILENT, Progress
+from lightpool_core.selection.limits import respected
 from lightpool_core.selection.neighbours import ArrayView
 from lightpool_core.selection.sampler import PoolView, Sampler, Selection, checked
 from lightpool_core.selection.stop import Stop
@@ -102,4 +103,6 @@ def _choose(
         with progress.stage("selecting", len(candidates)) as stage:
             selection = sampler.select(candidates, pool, stop, rng)
             stage.advance(len(candidates))
-    return checked(selection, len(candidates), stop, type(sampler).__name__)
+    name = type(sampler).__name__
+    selection = checked(selection, len(candidates), stop, name)
+    return respected(selection, candidates, pool, stop, name)

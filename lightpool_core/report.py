@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -63,6 +63,18 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True)
+class Achieved:
+    """How far the chosen meet one objective, so that a trade-off can be seen."""
+
+    objective: str
+    """Such as `BALANCE of METADATA weather`."""
+    values: Mapping[str, float]
+    """Of the chosen, by name: shares of classes, a mean, a distance."""
+    targets: Mapping[str, float] = field(default_factory=dict)
+    """What was asked for, by the same names, where something was."""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What one run found, chose and changed."""
 
@@ -79,6 +91,10 @@ class Report:
     min_distance: float | None
     min_distance_from: str
     """`settings`, or `embedder` where its near-duplicate distance was taken."""
+    min_seconds: float | None = None
+    max_per: Mapping[str, int] = field(default_factory=dict)
+    achieved: tuple[Achieved, ...] = ()
+    """How far the chosen meet each objective of the sampler, where it has several."""
     dry_run: bool = False
     sequence_length: int | None = None
     """Frames of the sequences that were chosen in the place of single frames; null where none were."""

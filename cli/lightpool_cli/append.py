@@ -121,6 +121,7 @@ def _summary(report: Report) -> Iterator[tuple[str, object]]:
         return
     yield "candidates", f"{samples.candidates}, and {samples.duplicates} duplicates of known pictures"
     yield "selected", f"{samples.selected} by {report.sampler}, {_stop(report)}"
+    yield from console.achieved(report.achieved)
     if samples.candidates and not samples.selected:
         yield "", "nothing differs enough: no new version"
     yield from _pace(report.pace)

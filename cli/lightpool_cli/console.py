@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from lightpool_core.progress import Progress, Stage
+    from lightpool_core.report import Achieved
 
 
 @contextmanager
@@ -100,6 +101,19 @@ def pairs(rows: Iterable[tuple[str, object]]) -> None:
     for name, value in rows:
         drawn.add_row(name, _plain(value))
     Console().print(drawn)
+
+
+def achieved(objectives: Iterable[Achieved]) -> Iterator[tuple[str, str]]:
+    """What became of each objective, as names and values."""
+    name = "achieved"
+    for one in objectives:
+        numbers = (f"{key} {value:.3g}{_wanted(one.targets, key)}" for key, value in one.values.items())
+        yield name, f"{one.objective}: {', '.join(numbers)}"
+        name = ""
+
+
+def _wanted(targets: Mapping[str, float], key: str) -> str:
+    return f" (target {targets[key]:.3g})" if key in targets else ""
 
 
 def _cell(value: object) -> RenderableType:

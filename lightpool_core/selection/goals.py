@@ -13,11 +13,12 @@ import numpy as np
 from lightpool_core.arrays import ExactDistances, Mask, Rows
 from lightpool_core.candidates import Candidates
 from lightpool_core.errors import SettingsError
+from lightpool_core.report import Achieved
 from lightpool_core.selection.density import similarity, typicality
 from lightpool_core.selection.greedy import Goals
 from lightpool_core.selection.inputs import OTHER, classes, kept_counts, numbers, passing
 from lightpool_core.selection.objectives import Balance, Sum, by_distinct_rows
-from lightpool_core.selection.sampler import Achieved, PoolView, Selection
+from lightpool_core.selection.sampler import PoolView, Selection
 from lightpool_core.selection.strategies import Strategy
 
 

@@ -5,8 +5,8 @@ N: candidates. M: rows in the pool, may be 0. K: chosen. Q: queries. D: dimensio
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -16,22 +16,11 @@ from lightpool_core.arrays import Distances, Embeddings, ExactDistances, Reach, 
 from lightpool_core.candidates import Candidates
 from lightpool_core.errors import ContractViolation
 from lightpool_core.media.source import SampleRef
+from lightpool_core.report import Achieved
 from lightpool_core.selection.stop import Stop
 
 _ROUNDING = 1e-6
 """Of a distance in float32."""
-
-
-@dataclass(frozen=True, slots=True)
-class Achieved:
-    """How far the chosen meet one objective, so that a trade-off can be seen."""
-
-    objective: str
-    """Such as `BALANCE of METADATA weather`."""
-    values: Mapping[str, float]
-    """Of the chosen, by name: shares of classes, a mean, a distance."""
-    targets: Mapping[str, float] = field(default_factory=dict)
-    """What was asked for, by the same names, where something was."""
 
 
 @dataclass(frozen=True, slots=True)
