@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,13 @@ def complaint(pool: Path, text: str) -> str:
             sampler=PluginChoice("random"),
             n_samples=0.25,
             min_distance=0.1,
+            min_seconds=2.5,
+            max_per={"video": 3, "weather.kind": 20},
+            metadata=Path("/data/metadata.csv"),
+            predictions=Path("/data/predictions"),
+            scores=Path("/data/scores.parquet"),
+            compute_metadata=True,
+            sequence_length=10,
             fps=None,
             seed=7,
             keep_history=False,
@@ -42,6 +51,25 @@ def complaint(pool: Path, text: str) -> str:
         Settings(n_samples=10, fps=0.5),
         Settings(n_samples=1.0),
         Settings(n_samples=1),
+        Settings(
+            sampler=PluginChoice(
+                "combined",
+                {
+                    "strategies": (
+                        {"input": {"type": "EMBEDDINGS"}, "strategy": {"type": "DIVERSITY", "strength": 0.5}},
+                        {
+                            "input": {"type": "METADATA", "key": "weather"},
+                            "strategy": {"type": "BALANCE", "target": {"heavy rain": 0.5, "a.b": 0.25, "ü": 0.25}},
+                            "strength": -2,
+                        },
+                        {
+                            "input": {"type": "EMBEDDINGS", "samples": ["a b.png", "c.png"]},
+                            "strategy": {"type": "SIMILARITY"},
+                        },
+                    )
+                },
+            )
+        ),
     ],
 )
 def test_settings_are_read_as_they_were_written(settings: Settings, tmp_path: Path) -> None:
@@ -66,9 +94,51 @@ def test_relative_paths_written_by_hand_start_at_the_pool(tmp_path: Path) -> Non
     assert settings.inputs == (tmp_path.parent / "raw",)
     assert settings.filenames == tmp_path / "list.txt"
 
+    annotated = read(tmp_path, 'metadata = "m.csv"\npredictions = "../p"\nscores = "/s.csv"')
+    assert annotated.metadata == tmp_path / "m.csv"
+    assert annotated.predictions == tmp_path.parent / "p"
+    assert annotated.scores == Path("/s.csv")
 
-def test_minus_one_is_off(tmp_path: Path) -> None:
-    assert read(tmp_path, "n_samples = -1\nmin_distance = -1").stop == Stop()
+
+def test_minus_one_and_an_empty_path_are_off(tmp_path: Path) -> None:
+    assert read(tmp_path, "n_samples = -1\nmin_distance = -1\nmin_seconds = -1\n[max_per]\nvideo = -1").stop == Stop()
+    assert read(tmp_path, 'sequence_length = -1\nmetadata = ""\nscores = "-1"') == Settings()
+
+
+def test_strategies_written_by_hand_are_those_of_a_selection_config(tmp_path: Path) -> None:
+    settings = read(
+        tmp_path,
+        """
+        min_distance = 0.1
+        [sampler]
+        name = "combined"
+        [[sampler.strategies]]
+        input = {type = "EMBEDDINGS"}
+        strategy = {type = "DIVERSITY", stopping_condition_minimum_distance = 0.2}
+        [[sampler.strategies]]
+        input = {type = "EMBEDDINGS", images = "queries"}
+        strategy = {type = "SIMILARITY"}
+        """,
+    )
+    assert settings.stop == Stop(min_distance=0.2)
+    assert settings.sampler.options["strategies"] == (
+        {"input": {"type": "EMBEDDINGS"}, "strategy": {"type": "DIVERSITY"}},
+        {"input": {"type": "EMBEDDINGS", "images": str(tmp_path / "queries")}, "strategy": {"type": "SIMILARITY"}},
+    )
+
+
+def test_a_bad_strategy_is_named_with_its_place_in_the_file(tmp_path: Path) -> None:
+    text = """
+    [sampler]
+    name = "combined"
+    [[sampler.strategies]]
+    input = {type = "EMBEDDINGS"}
+    strategy = {type = "DIVERSTY"}
+    """
+    assert complaint(tmp_path, text) == (
+        f"settings {tmp_path / SETTINGS_NAME}: sampler.strategies[0].strategy.type 'DIVERSTY' is unknown;"
+        " did you mean DIVERSITY?"
+    )
 
 
 def test_fps_all_takes_every_frame(tmp_path: Path) -> None:
@@ -84,6 +154,19 @@ def test_fps_all_takes_every_frame(tmp_path: Path) -> None:
         ("n_samples = true", "n_samples = True should be of type int or float"),
         ("n_samples = 1.5", "no fraction"),
         ("n_samples = nan", "n_samples"),
+        ("min_seconds = -3", "min_seconds -3 is no number of seconds"),
+        ("min_seconds = 'long'", "min_seconds = 'long' should be of type int or float"),
+        ("max_per = 3", "max_per = 3 should be of type dict"),
+        ("max_per = {video = 0}", "max_per video 0 is no whole number"),
+        ("max_per = {video = 'few'}", "max_per video few is no whole number"),
+        ("max_per.weather.kind = 3", "max_per weather {'kind': 3} is no whole number"),
+        ("metadata = 3", "metadata = 3 should be of type str"),
+        ("predictions = ['a']", "predictions = ['a'] should be of type str"),
+        ("scores = true", "scores = True should be of type str"),
+        ("compute_metadata = 1", "compute_metadata = 1 should be of type bool"),
+        ("sequence_length = 1", "sequence_length 1 is not 2 frames or more; -1 is off"),
+        ("sequence_length = 2.5", "sequence_length = 2.5 should be of type int"),
+        ("sampler = {name = 'combined', strategies = 3}", "sampler.strategies should be a list of tables"),
         ("min_distance = 3", "min_distance 3"),
         ("min_distance = nan", "min_distance"),
         ("fps = 0", "fps 0"),
@@ -131,6 +214,69 @@ def test_overrides_win_and_minus_one_switches_off() -> None:
     changed = Overrides(n_samples=-1, min_distance=0.0, fps="all", seed=0, keep_history=False).over(settings)
     assert changed.stop == Stop(None, 0.0)
     assert (changed.fps, changed.seed, changed.keep_history) == (None, 0, False)
+
+
+def test_limits_sequences_and_annotations_are_overridden_and_switched_off() -> None:
+    settings = Settings(
+        min_seconds=2.0,
+        max_per={"video": 3, "folder": 5},
+        metadata=Path("/m.csv"),
+        predictions=Path("/p"),
+        scores=Path("/s.csv"),
+        compute_metadata=True,
+        sequence_length=10,
+    )
+    assert Overrides(max_per={"label": 2}).over(settings).stop == Stop(min_seconds=2.0, max_per={"label": 2})
+    off = Overrides(
+        min_seconds=-1,
+        max_per={},
+        metadata="",
+        predictions=Path("-1"),
+        scores="-1",
+        compute_metadata=False,
+        sequence_length=-1,
+    )
+    assert dataclasses.replace(off.over(settings), min_seconds=None) == Settings()
+    assert off.over(settings).stop == Stop()
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A selection config with a count and a minimum distance."""
+    path = tmp_path / "sel.json"
+    diversity = {"type": "DIVERSITY", "stopping_condition_minimum_distance": 0.1}
+    strategies = [{"input": {"type": "EMBEDDINGS"}, "strategy": diversity}]
+    path.write_text(json.dumps({"n_samples": 100, "strategies": strategies}))
+    return path
+
+
+def test_a_config_brings_its_sampler_and_conditions(config: Path) -> None:
+    settings = Overrides(config=config).over(Settings(n_samples=3, min_distance=0.7))
+    diversity = {"input": {"type": "EMBEDDINGS"}, "strategy": {"type": "DIVERSITY"}}
+    assert settings.sampler == PluginChoice("combined", {"strategies": (diversity,)})
+    assert settings.stop == Stop(100, 0.1)
+
+
+def test_conditions_of_the_command_line_win_over_those_of_a_config(config: Path) -> None:
+    assert Overrides(config=config, n_samples=5).over(Settings()).stop == Stop(5, 0.1)
+    assert Overrides(config=config, min_distance=-1).over(Settings()).stop == Stop(100)
+
+
+def test_what_a_config_says_nothing_of_stays_as_it_is(config: Path) -> None:
+    config.write_text('{"strategies": [{"input": {"type": "RANDOM"}, "strategy": {"type": "WEIGHTS"}}]}')
+    assert Overrides(config=config).over(Settings(n_samples=3, min_distance=0.7)).stop == Stop(3, 0.7)
+
+
+def test_a_config_is_for_no_other_sampler(config: Path) -> None:
+    assert Overrides(config=config, sampler="combined").over(Settings()).sampler.name == "combined"
+    with pytest.raises(SettingsError) as caught:
+        Overrides(config=config, sampler="random").over(Settings())
+    assert str(caught.value) == "--config is for the sampler combined, not for random; leave one out"
+
+
+def test_another_sampler_forgets_the_strategies(config: Path) -> None:
+    combined = Overrides(config=config).over(Settings())
+    assert Overrides(sampler="diversity").over(combined).sampler == PluginChoice("diversity")
 
 
 def test_paths_in_overrides_start_at_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
