@@ -11,7 +11,7 @@ import numpy as np
 from lightpool_core.annotations import Annotations
 from lightpool_core.arrays import Array, Embeddings, Pixels, unit_rows
 from lightpool_core.candidates import Candidates
-from lightpool_core.embedding.embedder import Embedder, batch_size_of, preparer_of
+from lightpool_core.embedding.embedder import Embedder, batch_size_of, embeds_text, preparer_of
 from lightpool_core.errors import ContractViolation
 from lightpool_core.media.quality import PREFIX
 from lightpool_core.media.source import SampleRef, frame_name
@@ -40,6 +40,8 @@ def check_embedder(embedder: Embedder) -> None:
     together = _embedded(embedder, np.stack(prepared))
     alone = np.concatenate([_embedded(embedder, array[None]) for array in prepared])
     _require(np.allclose(together, alone, atol=1e-3), name, "answers otherwise for a picture alone than in a batch")
+    if embeds_text(embedder):
+        _checked_rows(np.asarray(embedder.embed_text(["a red truck", "fog"])), 2, embedder)
 
 
 def _check_travels(embedder: Embedder, name: str) -> None:
@@ -114,9 +116,12 @@ def _pictures() -> list[Pixels]:
 
 
 def _embedded(embedder: Embedder, batch: Array) -> Embeddings:
-    name = type(embedder).__name__
-    answer = np.asarray(embedder.embed(batch))
-    wanted = (len(batch), embedder.dim)
+    return _checked_rows(np.asarray(embedder.embed(batch)), len(batch), embedder)
+
+
+def _checked_rows(answer: Array, n: int, embedder: Embedder) -> Embeddings:
+    """`answer` of `embedder` for `n` pictures or texts, as unit rows."""
+    name, wanted = type(embedder).__name__, (n, embedder.dim)
     _require(answer.shape == wanted, name, f"answers shape {answer.shape}, not {wanted}")
     _require(answer.dtype == np.float32, name, f"answers {answer.dtype}, not float32")
     try:

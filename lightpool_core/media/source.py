@@ -87,9 +87,17 @@ def kind_of(path: PurePosixPath | Path) -> Kind | None:
 
 def video_of(name: str) -> str | None:
     """The video that a sample called `name` is a frame of, if that is the name of a frame."""
-    match = re.fullmatch(r"(.*[^/])-\d+-(\w+)\.png", name)
-    video = PurePosixPath(f"{match[1]}.{match[2]}") if match else None
-    return str(video) if video and kind_of(video) == "video" else None
+    ref = ref_of(name)
+    return None if ref.frame is None else ref.source
+
+
+def ref_of(name: str) -> SampleRef:
+    """What the name of a sample tells by itself: of what has the name of a frame, its video and index."""
+    match = re.fullmatch(r"(.*[^/])-(\d+)-(\w+)\.png", name)
+    video = PurePosixPath(f"{match[1]}.{match[3]}") if match else None
+    if match and video and kind_of(video) == "video":
+        return SampleRef(name, str(video), int(match[2]))
+    return SampleRef(name, name)
 
 
 def frame_name(name: str, index: int, n_frames: int) -> str:
