@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 
 from lightpool_core import accounts
+from lightpool_core.arrays import Embeddings
 from lightpool_core.assembly import Members, embed
+from lightpool_core.candidates import Query
 from lightpool_core.device import check_device
 from lightpool_core.embedding.embedder import Embedder
 from lightpool_core.errors import SettingsError
@@ -25,10 +28,13 @@ from lightpool_core.pool.datapool import Datapool
 from lightpool_core.pool.ledger import rows_of
 from lightpool_core.pool.runs import Run, journals
 from lightpool_core.progress import SILENT, Progress
-from lightpool_core.proposal import Proposal, choose, nothing, stop_for
+from lightpool_core.proposal import Proposal, choose, is_measured, nothing, stop_for
+from lightpool_core.querying import Queried, query_embeddings
 from lightpool_core.registry import make
 from lightpool_core.report import Problem, Report, SampleCounts, Stopwatch
 from lightpool_core.selection.reasons import explain
+from lightpool_core.selection.sampler import Sampler
+from lightpool_core.sequences import explain_sequences, write_information
 from lightpool_core.settings import Overrides, Settings
 from lightpool_core.triage import Triage, nothing_known, triage, with_corrupt_copies
 
@@ -124,16 +130,28 @@ class _Append:
     def _propose(self, pool: Datapool, sorted_out: Triage, embedder: Embedder | None, run: Run | None) -> Proposal:
         """Candidates from the fresh sources, and the sampler's choice among them."""
         sampler = make("sampler", self.settings.sampler, device=self.settings.device)
+        measured = is_measured(self.settings, sampler)
         if embedder is None or not sorted_out.fresh:
             return nothing(pool.dim)
-        stop = stop_for(self.settings.stop, embedder)
-        with self.clock("embedding"), journal_of(run, embedder, journals(self.path)) as journal:
-            reading, members = self.settings.reading, Members.of(pool)
+        stop, others = stop_for(self.settings.stop, embedder), journals(self.path)
+        with self.clock("embedding"), journal_of(run, embedder, others, measured=measured) as journal:
+            queries, members = self._queries(sampler, pool, embedder), Members.of(pool)
+            reading = self.settings.reading
             embedding = embed(sorted_out.fresh, members, embedder, journal, reading=reading, progress=self.progress)
         with self.clock("selecting"):
             view, seed = pool.view(device=self.settings.device, locked=True), self.settings.seed
-            selection = choose(embedding.candidates, view, sampler, stop, seed=seed, progress=self.progress)
+            length = self.settings.sequence_length
+            candidates = dataclasses.replace(embedding.candidates, queries=queries)
+            selection = choose(
+                candidates, view, sampler, stop, seed=seed, sequence_length=length, progress=self.progress
+            )
         return Proposal(embedding, selection, view)
+
+    def _queries(self, sampler: Sampler, pool: Datapool, embedder: Embedder) -> Mapping[Query, Embeddings]:
+        """What `sampler` asks to compare candidates with; before they are embedded, which may take long."""
+        reading = self.settings.reading
+        where = partial(Queried.in_pool, pool, lambda: embedder, reading, locked=True)
+        return query_embeddings(sampler, where, self.progress)
 
     def _export(self, proposal: Proposal) -> None:
         # Before the commit: a folder that cannot be written to must not cost the samples of this run.
@@ -141,6 +159,8 @@ class _Append:
             files = {outcome.source.name: outcome.source.file for outcome in proposal.outcomes}
             refs = proposal.chosen.refs
             write_samples([Picked(r.filename, files[r.source], r.frame) for r in refs], self.mode.output)
+            if self.settings.sequence_length:
+                write_information(Path(self.mode.output), refs, self.settings.sequence_length)
 
     def _report(self, pool: Datapool, n_found: int, sorted_out: Triage, proposal: Proposal) -> Report:
         new = [*sorted_out.settled, *proposal.outcomes]
@@ -163,7 +183,11 @@ class _Append:
             n_samples=stop.n_samples,
             min_distance=stop.min_distance,
             min_distance_from="settings" if stop == self.settings.stop else "embedder",
+            min_seconds=stop.min_seconds,
+            max_per=stop.max_per,
+            achieved=proposal.selection.achieved,
             dry_run=self.mode.dry_run,
+            sequence_length=self.settings.sequence_length,
             corrupt=tuple(Problem(o.source.name, o.reason) for o in new if o.status == "corrupt"),
             cut_short=tuple(Problem(o.source.name, o.reason) for o in new if o.status == "processed" and o.reason),
             pace=accounts.pace(proposal.embedding),
@@ -180,6 +204,8 @@ class _Append:
         report = dataclasses.replace(report, run=run.name, version=number)
         run.write(report.to_json(), accounts.filenames(proposal, report, seen))
         run.explain(decided)
+        if self.settings.sequence_length:
+            write_information(run.folder, proposal.chosen.refs, self.settings.sequence_length)
         if self.settings.keep_embeddings:  # before the commit: cut off after it, they are there
             keep_embeddings(run, proposal.embedding, self.path)
         if grows:
@@ -202,11 +228,10 @@ class _Append:
         if not len(candidates):
             return decisions.SCHEMA.empty_table()
         with self.clock("explaining"):
-            reasons = explain(
-                candidates.embeddings,
-                proposal.selection,
-                proposal.pool,
-                device=self.settings.device,
-                progress=self.progress,
-            )
+            selection, view, length = proposal.selection, proposal.pool, self.settings.sequence_length
+            device, progress = self.settings.device, self.progress
+            if length:
+                reasons = explain_sequences(candidates, selection, view, length, device=device, progress=progress)
+            else:
+                reasons = explain(candidates.embeddings, selection, view, device=device, progress=progress)
             return decisions.rows_of(candidates, reasons, pool, number)

@@ -12,7 +12,6 @@ from lightpool_core.assembly import Embedding
 from lightpool_core.candidates import Candidates
 from lightpool_core.embedding.embedder import Embedder
 from lightpool_core.media.quality import has_to_be_measured
-from lightpool_core.media.reading import Reading
 from lightpool_core.pool.ledger import Outcome
 from lightpool_core.progress import SILENT, Progress
 from lightpool_core.selection.limits import respected
@@ -54,13 +53,12 @@ def stop_for(stop: Stop, embedder: Embedder) -> Stop:
     return dataclasses.replace(stop, min_distance=embedder.near_duplicate) if unconditional else stop
 
 
-def reading_for(settings: Settings, sampler: Sampler) -> Reading:
-    """How `settings` want sources to be read, with what `sampler` wants to be measured.
+def is_measured(settings: Settings, sampler: Sampler) -> bool:
+    """True if `settings` want pictures to be measured, or `sampler` does by its `metadata_keys`.
 
     Raises SettingsError for metadata that nobody can compute.
     """
-    asked = has_to_be_measured(getattr(sampler, "metadata_keys", ()))
-    return dataclasses.replace(settings.reading, measure=asked or settings.compute_metadata)
+    return has_to_be_measured(getattr(sampler, "metadata_keys", ())) or settings.compute_metadata
 
 
 def nothing(dim: int) -> Proposal:

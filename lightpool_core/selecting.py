@@ -25,7 +25,7 @@ from lightpool_core.pool.datapool import Datapool
 from lightpool_core.pool.latest import write_embeddings_csv
 from lightpool_core.pool.runs import kept_journals
 from lightpool_core.progress import SILENT, Progress
-from lightpool_core.proposal import choose, reading_for, stop_for
+from lightpool_core.proposal import choose, is_measured, stop_for
 from lightpool_core.registry import make
 from lightpool_core.report import Problem
 from lightpool_core.selection.neighbours import ArrayView
@@ -176,9 +176,9 @@ def _from_inputs(pool: Datapool | None, settings: Settings, progress: Progress) 
         embedder, members = make("embedder", settings.embedder, device=settings.device), Members()
     sorted_out = triage(sources, nothing_known, progress)
     others = kept_journals(pool.path) if pool is not None else ()
-    reading = reading_for(settings, make("sampler", settings.sampler))
-    with journal_of(None, embedder, others, measured=reading.measure) as journal:
-        embedding = embed(sorted_out.fresh, members, embedder, journal, reading=reading, progress=progress)
+    measured = is_measured(settings, make("sampler", settings.sampler))
+    with journal_of(None, embedder, others, measured=measured) as journal:
+        embedding = embed(sorted_out.fresh, members, embedder, journal, reading=settings.reading, progress=progress)
     view = pool.view(device=settings.device) if pool is not None else _empty(embedder.dim, settings.device)
     picks = _picked(embedding.candidates, view, settings, stop_for(settings.stop, embedder), progress)
     seen = (*with_corrupt_copies(sorted_out, embedding.outcomes).settled, *embedding.outcomes)

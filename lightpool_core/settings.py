@@ -93,12 +93,7 @@ class Settings:
     @property
     def reading(self) -> Reading:
         """How sources are read."""
-        return Reading(
-            fps=self.fps,
-            max_pixels=int(self.max_megapixels * 1e6),
-            timeout=self.timeout,
-            measure=self.compute_metadata,
-        )
+        return Reading(fps=self.fps, max_pixels=int(self.max_megapixels * 1e6), timeout=self.timeout)
 
     def write(self, pool: Path) -> None:
         """Replace the settings of the pool in the folder `pool`, atomically."""
@@ -153,9 +148,7 @@ class Overrides:
         if self.config is None:
             return self
         if self.sampler not in {None, COMBINED}:
-            raise SettingsError(
-                f"--config is for the sampler {COMBINED}, not for {self.sampler}; leave one out"
-            )
+            raise SettingsError(f"--config is for the sampler {COMBINED}, not for {self.sampler}; leave one out")
         config = read_config(self.config)
         return dataclasses.replace(
             self,

@@ -83,8 +83,8 @@ def embed_sources(
     """Decode, prepare and embed `sources`, by their keys in the journal, as far as the journal lacks them.
 
     A source that cannot be decoded, or that makes its worker hang or die, ends with its reason; pictures come
-    as large as the embedder wants them, or as they are where they are measured. Raises ContractViolation for a
-    bad embedder, SourceError where there is no ffmpeg.
+    as large as the embedder wants them, or as they are where the journal wants them measured. Raises
+    ContractViolation for a bad embedder, SourceError where there is no ffmpeg.
     """
     known = journal.entries(sources)
     keys = {source: key for key, source in sources.items() if key not in known.endings}
@@ -92,8 +92,9 @@ def embed_sources(
         return Effort()
     if any(source.kind == "video" for source in keys):
         ffmpeg_command()  # none at all is no video's fault
-    enough = None if reading.measure else embedder.input_size  # made smaller, it measures otherwise
-    setup = _setup(embedder, dataclasses.replace(reading, short_side=enough))
+    measure = journal.maker.measured
+    enough = None if measure else embedder.input_size  # made smaller, a picture measures otherwise
+    setup = _setup(embedder, dataclasses.replace(reading, short_side=enough, measure=measure))
     done = {source for key, source in sources.items() if key in known.endings}
     n_images = _share(len(sources), setup.layout.batch)
     tasks = tasks_of(list(sources.values()), n_images, _reached(known, keys), done)

@@ -11,6 +11,10 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pytest
+
+from lightpool_core.pool.datapool import Datapool
 from lightpool_core.pool.runs import Run
 from tests import touchy
 from tests.touchy import BATCH, film, image, noted, scene
@@ -69,19 +73,27 @@ def run_folders(pool: Path) -> list[list[str]]:
 COMPLETE = ["decisions.parquet", "filenames", "report.json"]
 
 
-def test_a_run_killed_again_and_again_ends_as_if_nothing_had_been(lightpool, tmp_path):
+def known(pool: Path) -> pa.Table:
+    """Names, sizes and metadata of the samples."""
+    return Datapool.open(pool).columns("filename", "width", "height", "metadata", "distance")
+
+
+@pytest.mark.parametrize("more", [(), ("--compute-metadata",)], ids=["plain", "measured"])
+def test_a_run_killed_again_and_again_ends_as_if_nothing_had_been(more, lightpool, tmp_path):
     inbox, pool, log = fill(tmp_path / "in", 60, 20), tmp_path / "pool", tmp_path / "log"
-    lightpool(*arguments(tmp_path / "whole", inbox, tmp_path / "whole log"))
+    lightpool(*arguments(tmp_path / "whole", inbox, tmp_path / "whole log", *more))
     dice = random.Random(7)
     for _ in range(KILLS):
         goal = len(noted(log)) + dice.randrange(1, 2 * BATCH)
-        with started(*arguments(pool, inbox, log, delay=0.1)) as process:  # to be met at work
+        with started(*arguments(pool, inbox, log, *more, delay=0.1)) as process:  # to be met at work
             wait_until(lambda goal=goal: len(noted(log)) >= goal, process)
             time.sleep(dice.uniform(0, 0.15))
             process.kill()
         assert process.returncode == -signal.SIGKILL
-    report = lightpool(*arguments(pool, inbox, log), "--json").json
+    report = lightpool(*arguments(pool, inbox, log, *more), "--json").json
     assert csv(pool) == csv(tmp_path / "whole")
+    assert known(pool).equals(known(tmp_path / "whole"))
+    assert all(("lightly.sharpness" in text) == bool(more) for text in known(pool)["metadata"].to_pylist())
     assert len(csv(pool).splitlines()) > 20
     assert 0 < report["samples"]["selected"] < report["samples"]["candidates"] == 80
     assert len(set(noted(log))) == 80

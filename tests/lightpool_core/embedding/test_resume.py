@@ -45,7 +45,7 @@ N_PICTURES = 10 + 10 + 7
 def run(inbox: Path, folder: Path, others: Sequence[Path] = (), batches: int = 1000, **how: Any) -> Embedding:
     """Embed all that is in `inbox`, unless it is cut off after a number of `batches`."""
     embedder = how.pop("embedder", None) or Touchy(log=str(inbox.parent))
-    maker = Maker(embedder.fingerprint, precision_of(embedder), embedder.dim, how.get("measure", False))
+    maker = Maker(embedder.fingerprint, precision_of(embedder), embedder.dim, how.pop("measure", False))
     journal = Cut(folder, maker, others)
     journal.left = batches
     fresh = triage(list_sources([inbox]), nothing_known).fresh

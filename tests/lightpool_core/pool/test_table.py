@@ -77,6 +77,27 @@ def test_a_pruned_table_grows_and_is_pruned_again(table: Table) -> None:
     assert read(table) == [1, 2, 3, 4, 5]
 
 
+WIDER = pa.schema([*SCHEMA, ("why", pa.string())])
+
+
+def reasons(table: Table, delta_version: int | None = None) -> dict[int, str | None]:
+    read = table.read(["why", "n"], delta_version)
+    return dict(zip(read["n"].to_pylist(), read["why"].to_pylist(), strict=True))
+
+
+def test_a_column_that_a_table_did_not_have_is_null_in_what_it_holds(table: Table) -> None:
+    wider = Table(table.path, WIDER)
+    assert reasons(wider) == {1: None, 2: None, 3: None}
+    wider.append(rows(4).append_column("why", pa.array(["new"])), {"number": 3})
+    assert reasons(wider) == {1: None, 2: None, 3: None, 4: "new"}
+    assert reasons(wider, wider.commits()[1].delta_version) == {1: None, 2: None}
+    wider.restore(wider.commits()[1].delta_version, {"number": 4})
+    wider.append(rows(5).append_column("why", pa.array(["newer"])), {"number": 5})
+    assert reasons(wider) == {1: None, 2: None, 5: "newer"}
+    wider.prune({"number": 5})
+    assert reasons(wider) == {1: None, 2: None, 5: "newer"}
+
+
 def test_a_missing_table_is_a_corrupt_pool(tmp_path: Path) -> None:
     with pytest.raises(CorruptPool, match="missing"):
         Table(tmp_path / "gone", SCHEMA).commits()
