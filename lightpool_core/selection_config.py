@@ -12,7 +12,7 @@ from typing import Any
 from lightpool_core.errors import SettingsError
 from lightpool_core.selection.stop import Stop
 from lightpool_core.selection.strategy_config import parsed_strategies
-from lightpool_core.selection.tables import Table, finite
+from lightpool_core.selection.tables import Table, as_name, finite
 
 COMBINED = "combined"
 """The sampler that selection configs are for."""
@@ -151,7 +151,7 @@ def _n_samples(table: Table) -> int | float | None:
 def _plain(value: Any) -> Any:
     """`value` as TOML can hold it: names are text, and what is null is left out."""
     if isinstance(value, Mapping):
-        return {str(name): _plain(entry) for name, entry in value.items() if entry is not None}
+        return {as_name(name): _plain(entry) for name, entry in value.items() if entry is not None}
     return [_plain(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 

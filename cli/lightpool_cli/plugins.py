@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lightpool_cli import console, options
 
 if TYPE_CHECKING:
-    from lightpool_core.registry import PluginInfo
+    from lightpool_core.registry import PluginInfo, PluginOption
 
 
 def plugins(json: options.Json = False) -> None:
@@ -29,7 +29,15 @@ def plugins(json: options.Json = False) -> None:
 
 
 def _options(plugin: PluginInfo) -> str:
-    return "\n".join(option.name if option.required else f"{option.name}={option.default}" for option in plugin.options)
+    return "\n".join(map(_shown, plugin.options))
+
+
+def _shown(option: PluginOption) -> str:
+    from lightpool_core.registry import TABLES
+
+    if option.type == TABLES:
+        return f"{option.name} (a {TABLES})"
+    return option.name if option.required else f"{option.name}={option.default}"
 
 
 def _to_dict(plugin: PluginInfo) -> dict[str, object]:

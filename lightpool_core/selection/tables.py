@@ -92,7 +92,12 @@ def mapping(value: Any, place: str) -> dict[str, Any]:
     """`value` as named values, their names as they are. Raises SettingsError naming `place`."""
     if not isinstance(value, Mapping):
         raise SettingsError(f"{place} {_shown(value)} should be a table of named values".lstrip())
-    return {str(name): entry for name, entry in value.items()}
+    return {as_name(name): entry for name, entry in value.items()}
+
+
+def as_name(key: Any) -> str:
+    """A key as text, as JSON would write it: YAML has keys that are numbers, and `true`."""
+    return str(key).lower() if isinstance(key, bool) else str(key)
 
 
 def finite(value: Any, place: str) -> float:

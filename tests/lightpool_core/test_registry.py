@@ -107,6 +107,44 @@ def test_a_bad_option_is_named(options: dict[str, Any], said: str, file: Path) -
         made(file, **options)
 
 
+TABLES = """
+    from collections.abc import Mapping
+    from dataclasses import dataclass
+    from typing import Any
+
+    @dataclass(frozen=True)
+    class Tabled:
+        steps: tuple[Mapping[str, Any], ...]
+
+    @dataclass(frozen=True)
+    class Optional:
+        steps: tuple[Mapping[str, Any], ...] = ()
+"""
+
+
+def test_an_option_may_be_a_list_of_tables(tmp_path: Path) -> None:
+    (tmp_path / "tabled.py").write_text(textwrap.dedent(TABLES))
+    name = f"{tmp_path / 'tabled.py'}:Tabled"
+    assert make("sampler", PluginChoice(name, {"steps": [{"a": 1}, {"b": {"c": 2}}]})).steps == (
+        {"a": 1},
+        {"b": {"c": 2}},
+    )
+    assert make("sampler", PluginChoice(f"{tmp_path / 'tabled.py'}:Optional")).steps == ()
+    for value in ("a=1", 3, [3], {"a": 1}):
+        with pytest.raises(SettingsError) as caught:
+            make("sampler", PluginChoice(name, {"steps": value}))
+        said = f"is {value!r}; it has to be a list of tables, which comes with --config FILE"
+        assert str(caught.value) == f"option steps of sampler {name} {said}"
+    with pytest.raises(SettingsError) as caught:
+        make("sampler", PluginChoice(name))
+    assert str(caught.value) == f"sampler {name} needs the option steps; it comes with --config FILE"
+
+
+def test_a_list_of_tables_is_called_so() -> None:
+    [combined] = [plugin for plugin in installed() if plugin.name == "combined"]
+    assert {option.name: option.type for option in combined.options}["strategies"] == "list of tables"
+
+
 def test_an_option_for_a_plugin_without_any_is_named() -> None:
     with pytest.raises(SettingsError, match="it has none"):
         make("embedder", PluginChoice("gist", {"k": 1}))

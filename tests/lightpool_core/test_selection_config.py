@@ -119,14 +119,14 @@ def test_query_images_start_at_the_folder_of_the_file(tmp_path: Path) -> None:
     assert images == [str(tmp_path / "queries"), "/data/queries", None]
 
 
-def test_names_that_yaml_reads_as_numbers_are_text_again(tmp_path: Path) -> None:
+def test_names_that_yaml_reads_as_numbers_or_truth_are_text_as_in_json(tmp_path: Path) -> None:
     text = """
 strategies:
-  - input: {type: METADATA, key: lanes, }
-    strategy: {type: BALANCE, target: {1: 0.5, 2: 0.5}, distribution: null}
+  - input: {type: METADATA, key: lanes}
+    strategy: {type: BALANCE, target: {2: 0.5, true: 0.25, No: 0.25}, distribution: null}
 """
     [entry] = read(tmp_path, text, "sel.yaml").strategies
-    assert entry["strategy"] == {"type": "BALANCE", "target": {"1": 0.5, "2": 0.5}}
+    assert entry["strategy"] == {"type": "BALANCE", "target": {"2": 0.5, "true": 0.25, "false": 0.25}}
 
 
 @pytest.mark.parametrize(
