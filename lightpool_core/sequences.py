@@ -46,7 +46,8 @@ def in_sequences(candidates: Candidates, length: int) -> tuple[Candidates, Rows]
 
 def stop_in_sequences(stop: Stop, n_candidates: int, length: int) -> Stop:
     """`stop`, which counts frames out of `n_candidates`, as it stops a choice of sequences of `length` frames."""
-    return stop if stop.n_samples is None else dataclasses.replace(stop, n_samples=stop.count(n_candidates) // length)
+    n_samples = None if stop.n_samples is None else stop.count(n_candidates) // length
+    return dataclasses.replace(stop, n_samples=n_samples, weight=length)
 
 
 def expanded(selection: Selection, rows: Rows) -> Selection:

@@ -37,7 +37,7 @@ class Limits:
         for key, most in stop.max_per.items():
             groups = _groups(key, candidates.refs, candidates.labels.tolist(), candidates.annotations)
             kept = _groups(key, pool.refs, None, pool.annotations)
-            limits.quotas.append(Quota.of(groups, kept, most))
+            limits.quotas.append(Quota.of(groups, kept, most, stop.weight))
             limits.allowed[limits.quotas[-1].full()] = False
         if stop.min_seconds is not None:
             limits.spacing = Spacing(candidates.refs, stop.min_seconds)
@@ -76,9 +76,11 @@ class Quota:
     """(N,) number of the candidate's group; -1 for none, which has no limit."""
     left: Rows
     """(G,) how many more of it may be chosen."""
+    weight: int = 1
+    """What a candidate counts for."""
 
     @classmethod
-    def of(cls, groups: Sequence[Any], kept: Sequence[Any], most: int) -> Quota:
+    def of(cls, groups: Sequence[Any], kept: Sequence[Any], most: int, weight: int = 1) -> Quota:
         """Candidates and what is kept by their groups, None for none; at most `most` of each."""
         numbers: dict[Any, int] = {}
         group = [-1 if name is None else numbers.setdefault(name, len(numbers)) for name in groups]
@@ -86,19 +88,19 @@ class Quota:
         for name in kept:
             if name in numbers:
                 left[numbers[name]] -= 1
-        return cls(np.array(group, dtype=np.int64), left)
+        return cls(np.array(group, dtype=np.int64), left, weight)
 
     def full(self) -> Mask:
         """(N,) those whose group is full."""
-        return np.asarray((self.group >= 0) & np.append(self.left <= 0, False)[self.group])
+        return np.asarray((self.group >= 0) & np.append(self.left < self.weight, False)[self.group])
 
     def take(self, row: int) -> Rows | Mask:
         """Candidate `row` is chosen; the candidates that may not be any more."""
         group = self.group[row]
         if group < 0:
             return np.empty(0, dtype=np.int64)
-        self.left[group] -= 1
-        return self.group == group if self.left[group] <= 0 else np.empty(0, dtype=np.int64)
+        self.left[group] -= self.weight
+        return self.group == group if self.left[group] < self.weight else np.empty(0, dtype=np.int64)
 
 
 class Spacing:

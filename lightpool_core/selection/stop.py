@@ -19,12 +19,14 @@ class Stop:
     min_distance: Euclidean, 0 to 2; no two of the kept are closer, a candidate at exactly it is kept.
     min_seconds: no two chosen frames of one video are closer in time.
     max_per: at most so many chosen for each video, folder, label or value of a metadata key, the pool's included.
+    weight: what each candidate counts for in max_per: the frames of a sequence.
     """
 
     n_samples: int | float | None = None
     min_distance: float | None = None
     min_seconds: float | None = None
     max_per: Mapping[str, int] = field(default_factory=dict)
+    weight: int = 1
 
     def __post_init__(self) -> None:
         if isinstance(self.n_samples, float) and not 0 <= self.n_samples <= 1:

@@ -19,6 +19,7 @@ from lightpool_core.selection.neighbours import ArrayView
 from lightpool_core.selection.sampler import Selection
 from lightpool_core.selection.stop import Stop
 from lightpool_core.sequences import expanded, explain_sequences, in_sequences, stop_in_sequences, write_information
+from lightpool_plugins.samplers.combined import Combined
 from lightpool_plugins.samplers.diversity import Diversity
 from lightpool_plugins.samplers.random import Random
 from tests.strategies import distance_matrix, unit_vectors
@@ -105,7 +106,17 @@ def test_what_is_known_of_the_frames_is_merged() -> None:
     ("n_samples", "sequences"), [(None, None), (7, 2), (2, 0), (6, 2), (100, 6), (0.5, 3), (1.0, 6), (0.0, 0)]
 )
 def test_n_samples_counts_frames(n_samples: float | None, sequences: int | None) -> None:
-    assert stop_in_sequences(Stop(n_samples, 0.1), 20, 3) == Stop(sequences, 0.1)
+    assert stop_in_sequences(Stop(n_samples, 0.1), 20, 3) == Stop(sequences, 0.1, weight=3)
+
+
+@pytest.mark.parametrize(("most", "in_pool", "chosen"), [(6, 0, 6), (7, 0, 6), (7, 1, 6), (7, 2, 3), (1, 0, 0)])
+def test_limits_count_frames(most: int, in_pool: int, chosen: int) -> None:
+    given = candidates([*frames("v.mp4", 12), *frames("w.mp4", 2)])
+    refs = tuple(SampleRef(f"v-{i}-mp4.png", "v.mp4", i, i / 10) for i in range(1000, 1000 + in_pool))
+    view, stop = ArrayView(unit_vectors(in_pool, 6, seed=3), refs=refs), Stop(max_per={"video": most})
+    strategies = ({"input": {"type": "EMBEDDINGS"}, "strategy": {"type": "DIVERSITY"}},)
+    selection = choose(given, view, Combined(strategies), stop, seed=0, sequence_length=3)
+    assert len(selection.indices) == chosen
 
 
 def test_chosen_sequences_become_their_frames_at_their_distance() -> None:
