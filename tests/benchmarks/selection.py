@@ -29,10 +29,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
-from selection_cases import APRICOT, GREEDY, HNSWLIB, SKLEARN, UNDECIDED, Case, Memory, Nearest, Picking
+from selection_cases import APRICOT, GREEDY, HNSWLIB, SKLEARN, UNDECIDED, Memory, Nearest, Picking
+from selection_combining import Combining
 from selection_contest import DISTURBED, Row, Settings
 
 from lightpool_core.device import torch_device
+
+Case = Picking | Nearest | Memory | Combining
 
 SIZES: dict[str, tuple[Case, ...]] = {
     "quick": (
@@ -41,6 +44,7 @@ SIZES: dict[str, tuple[Case, ...]] = {
         Picking("duplicates", 3_000, 64, 300),
         Picking("equal", 2_000, 32, 50, (GREEDY,)),
         Picking("clustered", 1_000, 64, 50, (APRICOT,)),
+        Combining("clustered", 5_000, 64, 200),
         Nearest("video", 5_000, 64, 1_000, (UNDECIDED, SKLEARN, HNSWLIB)),
         Nearest("duplicates first", 5_000, 64, 1_000, (HNSWLIB,)),
         Memory("clustered", 20_000, 64, 100),
@@ -53,6 +57,8 @@ SIZES: dict[str, tuple[Case, ...]] = {
         Picking("equal", 20_000, 512, 1_000, (GREEDY,)),
         Picking("far", 10_000, 512, 1_000),
         Picking("clustered", 3_000, 512, 300, (GREEDY, APRICOT)),
+        Combining("clustered", 20_000, 512, 2_000),
+        Combining("video", 20_000, 512, 2_000),
         Nearest("video", 50_000, 512, 2_000, (UNDECIDED, SKLEARN, HNSWLIB)),
         Nearest("duplicates first", 50_000, 512, 2_000, (HNSWLIB,)),
         Memory("clustered", 100_000, 512, 1_000),
@@ -70,6 +76,8 @@ SIZES: dict[str, tuple[Case, ...]] = {
         Picking("equal", 100_000, 512, 1_000, (GREEDY,)),
         Picking("far", 50_000, 512, 2_000),
         Picking("clustered", 5_000, 512, 500, (GREEDY, APRICOT)),
+        Combining("clustered", 100_000, 512, 5_000),
+        Combining("video", 100_000, 512, 5_000),
         Nearest("video", 1_000_000, 512, 10_000, (UNDECIDED,)),
         Nearest("duplicates first", 200_000, 512, 10_000, (HNSWLIB,)),
         Nearest("thinned", 200_000, 512, 10_000, (HNSWLIB,)),

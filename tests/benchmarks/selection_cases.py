@@ -225,6 +225,3 @@ def _building(settings: Settings, name: str, build: Callable[[Path], object]) ->
         build(folder)
         note.write_text(f"{synchronised(settings.device) - started:.1f}")
     return f"built in {note.read_text()} s"
-
-
-Case = Picking | Nearest | Memory
