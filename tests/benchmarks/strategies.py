@@ -75,10 +75,8 @@ def ours(candidates: Candidates, n: int, sampler: str, strategies: list[object])
     return np.asarray(chosen.indices)
 
 
-def theirs(
-    candidates: Candidates, n: int, *, diverse: bool = False, balanced: bool = False, typical: bool = False
-) -> Rows:
-    """The picks of lightly-mundig."""
+def theirs(candidates: Candidates, n: int, *strategies: str) -> Rows:
+    """The picks of lightly-mundig by `diversity`, `balance` and `typicality`."""
     from lightly_mundig import Selection, Typicality
 
     selection, vectors = Selection(), candidates.embeddings.tolist()
@@ -86,9 +84,8 @@ def theirs(
         selection.add_diversifying_strategy(vectors, 1.0, None)
     if "balance" in strategies:
         n_classes = int(candidates.labels.max()) + 1
-        selection.add_balancing_strategy(
-            np.eye(n_classes)[candidates.labels].tolist(), [1 / n_classes] * n_classes, 1.0
-        )
+        classes = np.eye(n_classes)[candidates.labels].tolist()
+        selection.add_balancing_strategy(classes, [1 / n_classes] * n_classes, 1.0)
     if "typicality" in strategies:
         selection.add_weighting_strategy(Typicality(vectors).calculate_typicality(20), 1.0)
     return np.array(selection.run_selection([], len(vectors), n))
