@@ -12,6 +12,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from lightpool_core import accounts
+from lightpool_core.annotating.attaching import attached
+from lightpool_core.annotating.files import AnnotationFiles
 from lightpool_core.arrays import Embeddings
 from lightpool_core.assembly import Members, embed
 from lightpool_core.candidates import Query
@@ -133,6 +135,7 @@ class _Append:
         measured = is_measured(self.settings, sampler)
         if embedder is None or not sorted_out.fresh:
             return nothing(pool.dim)
+        files = AnnotationFiles.open(self.settings.metadata, self.settings.predictions, self.settings.scores)
         stop, others = stop_for(self.settings.stop, embedder), journals(self.path)
         with self.clock("embedding"), journal_of(run, embedder, others, measured=measured) as journal:
             queries, members = self._queries(sampler, pool, embedder), Members.of(pool)
@@ -141,7 +144,9 @@ class _Append:
         with self.clock("selecting"):
             view, seed = pool.view(device=self.settings.device, locked=True), self.settings.seed
             length = self.settings.sequence_length
-            candidates = dataclasses.replace(embedding.candidates, queries=queries)
+            candidates, view = attached(embedding.candidates, view, files)
+            embedding = dataclasses.replace(embedding, candidates=candidates)
+            candidates = dataclasses.replace(candidates, queries=queries)
             selection = choose(
                 candidates, view, sampler, stop, seed=seed, sequence_length=length, progress=self.progress
             )

@@ -1,0 +1,1 @@
+"""What is known of samples, read from files: metadata, predictions and active-learning scores."""
