@@ -5,19 +5,34 @@ A core that is wanted for decoding meanwhile holds up one slice, and not every s
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 
 from lightpool_core.arrays import Array, Embeddings
 
+_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
+
 
 def n_cores() -> int:
-    """That this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """That this process may use, of a container no more than its quota."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, int(min(cores, _quota())))
+
+
+@cache
+def _quota() -> float:
+    """Cores that a container is given: cgroup v2, cpu.max; infinite where nothing is said."""
+    try:
+        quota, period = _CPU_MAX.read_text().split()
+        return int(quota) / int(period)
+    except (OSError, ValueError):  # no such file, or "max"
+        return math.inf
 
 
 def side_by_side(embed: Sequence[Callable[[Array], Embeddings]], slices: Sequence[Array], share: int) -> Embeddings:
