@@ -123,7 +123,8 @@ def _summary(report: Report) -> Iterator[tuple[str, object]]:
     yield "selected", f"{samples.selected} by {report.sampler}, {_stop(report)}"
     yield from console.achieved(report.achieved)
     if samples.candidates and not samples.selected:
-        yield "", "nothing differs enough: no new version"
+        whole = f", or no video has {report.sequence_length} frames in a row" if report.sequence_length else ""
+        yield "", f"nothing differs enough{whole}: no new version"
     yield from _pace(report.pace)
     yield "seconds", ", ".join(f"{name} {seconds:.1f}" for name, seconds in report.seconds.items())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import numpy as np
@@ -225,3 +226,66 @@ def test_all_kinds_of_queries_reach_the_sampler_together(lightpool, alike, colou
     lightpool("append", "--pool", pool, "--input", painted, *colour)
     options = ("-s", "text=red", "-s", "samples=blue.png", "-s", f"images={painted / 'green.png'}")
     assert len(lightpool("select", "--pool", pool, *alike[:2], "--n-samples", 3, *options).lines) == 3
+
+
+# Selection configs
+
+
+def similar(path, **query):
+    strategy = {"input": {"type": "EMBEDDINGS", **query}, "strategy": {"type": "SIMILARITY"}}
+    path.write_text(json.dumps({"n_samples": 1, "strategies": [strategy]}), encoding="utf-8")
+    return path
+
+
+def test_a_selection_config_looks_for_pictures_beside_it(lightpool, inbox, draw, tmp_path):
+    draw(tmp_path / "configs" / "wanted" / "like-22.png", 22, size=(128, 96))
+    config = similar(tmp_path / "configs" / "c.json", images="wanted")
+    pool = tmp_path / "pool"
+    lightpool.append(pool, "--input", inbox, "--config", config)
+    assert chosen(pool) == ["22.png"]
+    draw(inbox / "again.png", 22, size=(96, 72))
+    draw(inbox / "other.png", 40)
+    lightpool.append(pool)
+    assert chosen(pool) == ["22.png", "again.png"]
+
+
+def test_a_selection_config_looks_for_members(lightpool, pool, draw, tmp_path):
+    for seed in (0, 4):
+        draw(tmp_path / "more" / f"{seed}.png", seed, size=(128, 96))
+    config = similar(tmp_path / "c.json", samples=["second/4.png"])
+    assert lightpool("select", "--pool", pool, "--input", tmp_path / "more", "--config", config).lines == ["4.png"]
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """A folder with a small OpenCLIP model of random weights."""
+    import open_clip
+    import torch
+    from safetensors.torch import save_file
+
+    text = {"context_length": 8, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
+    vision = {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8}
+    model = {"embed_dim": 24, "vision_cfg": vision, "text_cfg": text}
+    torch.manual_seed(5)
+    (tmp_path / "clip").mkdir()
+    (tmp_path / "clip" / "open_clip_config.json").write_text(json.dumps({"model_cfg": model, "preprocess_cfg": {}}))
+    save_file(open_clip.CLIP(**model).state_dict(), tmp_path / "clip" / "open_clip_model.safetensors")
+    return tmp_path / "clip"
+
+
+def test_a_selection_config_looks_for_a_text_with_open_clip(lightpool, clip, inbox, tmp_path):
+    from lightpool_core.arrays import unit_rows
+    from lightpool_plugins.embedders.open_clip import OpenClip
+
+    pool, config = tmp_path / "pool", similar(tmp_path / "c.json", text="a red truck in fog")
+    options = ("--embedder", "open-clip", "-e", f"pretrained={clip}", "-e", "precision=fp32", "--device", "cpu")
+    lightpool("append", "--pool", pool, "--input", inbox, *options, "--min-distance", 0)
+    ranked = lightpool("select", "--pool", pool, "--config", config, "--n-samples", 8).lines
+    text = unit_rows(OpenClip(pretrained=str(clip)).embed_text(["a red truck in fog"]))[0]
+    likeness = Datapool.open(pool).embeddings @ text
+    assert ranked == [chosen(pool)[row] for row in np.argsort(-likeness)]
+    (clip / "open_clip_model.safetensors").unlink()
+    message = lightpool.fails("select", "--pool", pool, "--config", config)
+    assert f"text needs the weights pretrained={clip} once more" in message
+    shutil.rmtree(clip)
+    assert "once more" in lightpool.fails("select", "--pool", pool, "--config", config)
