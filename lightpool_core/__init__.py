@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lightpool_core.selection.sampler import PoolView, Sampler, Selection
     from lightpool_core.selection.stop import Stop
     from lightpool_core.settings import Overrides, PluginChoice, Settings
+    from lightpool_core.splitting import Split, split
 
 # Imported at first use: `lightpool --help` must not wait for numpy and its friends.
 _HOMES = {
@@ -38,6 +39,7 @@ _HOMES = {
     "Sampler": "selection.sampler",
     "Selection": "selection.sampler",
     "Settings": "settings",
+    "Split": "splitting",
     "Stop": "selection.stop",
     "Version": "pool.history",
     "WeightedEmbedder": "embedding.embedder",
@@ -45,6 +47,7 @@ _HOMES = {
     "create": "opening",
     "curve": "selecting",
     "select": "selecting",
+    "split": "splitting",
 }
 __all__ = [
     "Candidates",
@@ -62,6 +65,7 @@ __all__ = [
     "Sampler",
     "Selection",
     "Settings",
+    "Split",
     "Stop",
     "Version",
     "WeightedEmbedder",
@@ -69,6 +73,7 @@ __all__ = [
     "create",
     "curve",
     "select",
+    "split",
 ]
 
 

@@ -1,15 +1,18 @@
 """Embeddings from a file: CSV in the Lightly format, Parquet, or a bare NumPy array.
 
 CSV columns, read by name: `filenames`, `embedding_0` …, `labels`; `masked` = 1 hides a row, `selected` = 1
-means that it is chosen already. Parquet has the same columns, or `filename`, a list column `embedding` and `label`.
+means that it is chosen already; all other columns are metadata. Parquet has the same columns, or `filename`, a list
+column `embedding` and `label`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from csv import reader
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,13 +20,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lightpool_core.arrays import Embeddings, Labels, Mask, unit_rows
+from lightpool_core.all_rows import AllRows
+from lightpool_core.annotating.tables import as_array, read_arrow
+from lightpool_core.arrays import Array, Embeddings, Labels, Mask, unit_rows
 from lightpool_core.errors import SourceError, SourceNotFound
 from lightpool_core.selection.exact import in_blocks
 
 _BLOCK_ROWS = 8192
 _BLOCK_BYTES = 1 << 24
 _FORMS = "an embeddings file is .csv, .parquet or .npy"
+_STANDARD = ("filenames", "filename", "labels", "label", "masked", "selected", "embedding")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,10 @@ class EmbeddingsFile:
     labels: Labels
     selected: Mask
     """(N,) chosen already: the others are to be chosen relative to them."""
+    all_rows: AllRows | None = None
+    """To write the file back with; None for a bare array."""
+    metadata: Mapping[str, Array] = field(default_factory=dict)
+    """(N,) all columns that have no meaning of their own; see Annotations."""
 
 
 def read_embeddings(path: Path) -> EmbeddingsFile:
@@ -45,7 +55,8 @@ def read_embeddings(path: Path) -> EmbeddingsFile:
     if path.suffix not in readers:
         raise SourceError(f"embeddings file {path} has the unknown form {path.suffix!r}; {_FORMS}")
     try:
-        return readers[path.suffix](path)
+        file = readers[path.suffix](path)
+        return dataclasses.replace(file, metadata=_metadata(path, file.all_rows.masked)) if file.all_rows else file
     except SourceError:
         raise
     except (pa.ArrowException, ValueError, OSError, EOFError) as error:
@@ -56,8 +67,7 @@ def read_embeddings(path: Path) -> EmbeddingsFile:
 def _read_csv(path: Path) -> EmbeddingsFile:
     from pyarrow import csv
 
-    with path.open(encoding="utf-8-sig") as stream:
-        header = next(reader(stream), [])
+    header = _header(path)
     types = {name: pa.float32() for name in header if name.startswith("embedding_")}
     types |= {"filenames": pa.string(), "labels": pa.int64()}
     wanted = [name for name in header if name in {*types, "masked", "selected"}]
@@ -74,8 +84,7 @@ def _read_parquet(path: Path) -> EmbeddingsFile:
     from pyarrow import parquet
 
     file = parquet.ParquetFile(path)
-    names = ("filenames", "filename", "labels", "label", "masked", "selected", "embedding")
-    wanted = [name for name in file.schema_arrow.names if name in names or name.startswith("embedding_")]
+    wanted = [name for name in file.schema_arrow.names if name in _STANDARD or name.startswith("embedding_")]
     return _from_batches(path, file.iter_batches(batch_size=_BLOCK_ROWS, columns=wanted))
 
 
@@ -96,21 +105,45 @@ def _read_npy(path: Path) -> EmbeddingsFile:
 
 def _from_batches(path: Path, batches: Iterable[pa.RecordBatch]) -> EmbeddingsFile:
     names: list[str] = []
-    labels, selected = [np.empty(0, np.int64)], [np.empty(0, bool)]
-    dim = 0
+    labels = [np.empty(0, np.int64)]
+    masked, selected = [np.empty(0, bool)], [np.empty(0, bool)]
+    dim, flagged = 0, False
     with tempfile.TemporaryFile() as spool:
         rows = _Rows(path, spool)
         for batch in batches:
-            shown = ~_flags(batch, "masked")
+            masked.append(_flags(batch, "masked"))
+            selected.append(_flags(batch, "selected"))
+            flagged = not {"masked", "selected"}.isdisjoint(batch.schema.names)
+            shown = ~masked[-1]
             names += _column(path, batch, "filenames", "filename").filter(pa.array(shown)).to_pylist()
             labels.append(_labels(path, batch)[shown])
-            selected.append(_flags(batch, "selected")[shown])
             vectors = _vectors(path, batch)[shown]
             if dim not in {0, vectors.shape[1]}:
                 raise SourceError(f"embeddings file {path} has embeddings of different lengths")
             dim = vectors.shape[1]
             rows.add(vectors, names)
-        return EmbeddingsFile(tuple(names), rows.mapped(dim), np.concatenate(labels), np.concatenate(selected))
+        all_rows = AllRows(path, np.concatenate(masked), np.concatenate(selected), flagged)
+        chosen = all_rows.selected[~all_rows.masked]
+        return EmbeddingsFile(tuple(names), rows.mapped(dim), np.concatenate(labels), chosen, all_rows)
+
+
+def _metadata(path: Path, masked: Mask) -> dict[str, Array]:
+    """The columns (N,) of the rows that are not `masked`, but for those that are read anyway."""
+    names = Counter(_header(path))
+    others = [name for name in names if name not in _STANDARD and not name.startswith("embedding_") and names[name] < 2]
+    if not others:
+        return {}
+    table = read_arrow(path, others)
+    return {name: as_array(table[name].filter(pa.array(~masked))) for name in table.column_names}
+
+
+def _header(path: Path) -> list[str]:
+    if path.suffix == ".parquet":
+        from pyarrow import parquet
+
+        return list(parquet.ParquetFile(path).schema_arrow.names)
+    with path.open(encoding="utf-8-sig", errors="surrogateescape") as stream:
+        return next(reader(stream), [])
 
 
 @dataclass

@@ -4,33 +4,40 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from lightpool_core.all_rows import AllRows
+from lightpool_core.annotating.attaching import attached, stacked
+from lightpool_core.annotating.files import AnnotationFiles
+from lightpool_core.annotations import Annotations
 from lightpool_core.appending import listed
-from lightpool_core.arrays import Distances, Embeddings, Labels
+from lightpool_core.arrays import Distances, Embeddings, Labels, Rows
 from lightpool_core.assembly import Members, embed
 from lightpool_core.candidates import Candidates
 from lightpool_core.curves import NOT_DIVERSITY, Curve
 from lightpool_core.device import check_device
-from lightpool_core.embeddings_file import read_embeddings
+from lightpool_core.embeddings_file import EmbeddingsFile, read_embeddings
 from lightpool_core.errors import SettingsError, SourceError
 from lightpool_core.journalling import journal_of
-from lightpool_core.media.source import SampleRef
+from lightpool_core.media.source import ref_of
 from lightpool_core.opening import embedder_of
 from lightpool_core.pool.datapool import Datapool
 from lightpool_core.pool.latest import write_embeddings_csv
 from lightpool_core.pool.runs import kept_journals
 from lightpool_core.progress import SILENT, Progress
 from lightpool_core.proposal import choose, is_measured, stop_for
+from lightpool_core.querying import Named, Queried, query_embeddings
 from lightpool_core.registry import make
 from lightpool_core.report import Problem
 from lightpool_core.selection.neighbours import ArrayView
-from lightpool_core.selection.sampler import PoolView
+from lightpool_core.selection.sampler import PoolView, Sampler
 from lightpool_core.selection.stop import Stop
+from lightpool_core.sequences import in_sequences
 from lightpool_core.settings import Overrides, Settings
 from lightpool_core.triage import nothing_known, triage, with_corrupt_copies
 
@@ -50,15 +57,28 @@ class Picks:
     """How many there were to choose from."""
     kept_before: int = 0
     """How many the choice had to keep a distance from: those in the pool."""
+    indices: Rows = field(default_factory=lambda: np.empty(0, np.int64))
+    """(K,) which of the candidates they are."""
+    all_rows: AllRows | None = None
+    """Of a choice from a CSV or Parquet file: its rows, the chosen ones marked as selected."""
 
     def to_json(self) -> str:
         """`{"selected": [names], "distances": [numbers]}`; an infinite distance is null."""
         distances = [None if np.isinf(d) else round(float(d), 7) for d in self.distances]
         return json.dumps({"selected": list(self.filenames), "distances": distances}, ensure_ascii=False)
 
-    def write_csv(self, path: str | Path) -> None:
-        """An embeddings CSV of the choice."""
-        write_embeddings_csv(Path(path), self.filenames, self.embeddings, self.labels)
+    def write_csv(self, path: str | Path, *, all_rows: bool | None = None) -> None:
+        """An embeddings CSV of the choice in pick order, or of `all_rows` of the file that it was made from.
+
+        None writes all rows where the file has a column `masked` or `selected`. Raises SettingsError where all are
+        asked for and there is no such file.
+        """
+        if all_rows and self.all_rows is None:
+            raise SettingsError("all_rows writes a .csv or .parquet file back; this choice is from none")
+        if self.all_rows and (self.all_rows.flagged if all_rows is None else all_rows):
+            self.all_rows.write_csv(Path(path))
+        else:
+            write_embeddings_csv(Path(path), self.filenames, self.embeddings, self.labels)
 
 
 def select(
@@ -74,16 +94,23 @@ def select(
     """
     overrides = (overrides or Overrides()).with_config()
     datapool, settings = _opened(pool, embeddings, overrides)
-    if embeddings is not None:
-        candidates, view = _from_file(Path(embeddings), datapool, settings.device)
-        return _picked(candidates, view, settings, settings.stop, progress)
+    sampler = make("sampler", settings.sampler, device=settings.device)
+    files = AnnotationFiles.open(settings.metadata, settings.predictions, settings.scores)
     if overrides.inputs is not None:
-        return _from_inputs(datapool, settings, progress)
-    if datapool is None:
+        return _from_inputs(datapool, settings, sampler, files, progress)
+    file = None if embeddings is None else read_embeddings(Path(embeddings))
+    if file is not None:
+        candidates, view, queried = _from_file(file, embeddings, datapool, settings.device)
+    elif datapool is not None:
+        candidates, view, queried = _from_pool(datapool, settings)
+    else:
         raise SettingsError("nothing to select from; give --pool, --embeddings FILE or --input DIR")
-    members = datapool.embeddings, datapool.labels, datapool.refs
-    candidates = Candidates(*members, annotations=datapool.annotations)
-    return _picked(candidates, _empty(datapool.dim, settings.device), settings, settings.stop, progress)
+    candidates, view = attached(candidates, view, files)
+    candidates = dataclasses.replace(candidates, queries=query_embeddings(sampler, queried, progress))
+    _check_frames(candidates, settings.sequence_length)
+    picks = _picked(candidates, view, settings, settings.stop, sampler, progress)
+    all_rows = file.all_rows.with_chosen(picks.indices) if file and file.all_rows else None
+    return dataclasses.replace(picks, all_rows=all_rows)
 
 
 def curve(
@@ -134,7 +161,6 @@ def _refuse_idle_options(embeddings: str | Path | None, overrides: Overrides) ->
         "--timeout": overrides.timeout,
         "--max-megapixels": overrides.max_megapixels,
         "--compute-metadata": overrides.compute_metadata,
-        "--sequence-length": overrides.sequence_length,
     }
     idle = [name for name, value in given.items() if value is not None]
     if overrides.inputs is None and idle:
@@ -145,14 +171,36 @@ def _settings(pool: Datapool | None, overrides: Overrides) -> Settings:
     """The pool's settings; its stopping conditions only where raw input is judged as an append would."""
     settings = Settings.read(pool.path) if pool is not None else Settings()
     if overrides.inputs is None:
-        return dataclasses.replace(settings, n_samples=None, min_distance=None, min_seconds=None, max_per={})
+        return dataclasses.replace(
+            settings, n_samples=None, min_distance=None, min_seconds=None, max_per={}, sequence_length=None
+        )
     if overrides.n_samples is not None or overrides.min_distance is not None:
         return dataclasses.replace(settings, n_samples=None, min_distance=None)
     return settings
 
 
-def _from_file(path: Path, pool: Datapool | None, device: str) -> tuple[Candidates, PoolView]:
-    file = read_embeddings(path)
+def _check_frames(candidates: Candidates, length: int | None) -> None:
+    """Raise SettingsError where sequences are asked for, and there are none."""
+    if length and len(candidates) and not len(in_sequences(candidates, length)[1]):
+        raise SettingsError(
+            f"--sequence-length {length}: no video has so many frames among the {len(candidates)} candidates;"
+            " frames are told by names such as sub/my_video-099-mp4.png"
+        )
+
+
+def _from_pool(pool: Datapool, settings: Settings) -> tuple[Candidates, ArrayView, Callable[[], Queried]]:
+    candidates = Candidates(pool.embeddings, pool.labels, pool.refs, annotations=pool.annotations)
+    embedder, reading = partial(embedder_of, pool, settings), settings.reading
+    return candidates, _empty(pool.dim, settings.device), partial(Queried.in_pool, pool, embedder, reading)
+
+
+def _from_file(
+    file: EmbeddingsFile, path: object, pool: Datapool | None, device: str
+) -> tuple[Candidates, ArrayView, Callable[[], Queried]]:
+    named = [Named(file.filenames, lambda: file.embeddings, f"the file {path}")]
+    if pool is not None:
+        named.append(Named.of(pool))
+    queried = partial(Queried, named)
     dim = file.embeddings.shape[1]
     if pool is not None and pool.dim != dim:
         raise SettingsError(
@@ -160,35 +208,43 @@ def _from_file(path: Path, pool: Datapool | None, device: str) -> tuple[Candidat
         )
     if not file.selected.any():
         view = pool.view(device=device) if pool is not None else _empty(dim, device)
-        return _candidates(file.filenames, file.embeddings, file.labels), view
-    kept = [file.embeddings[file.selected], *([pool.embeddings] if pool is not None else [])]
-    open_rows = np.flatnonzero(~file.selected)
-    names = [file.filenames[row] for row in open_rows]
-    candidates = _candidates(names, file.embeddings[open_rows], file.labels[open_rows])
-    return candidates, ArrayView(np.concatenate(kept), device=device)
+        return _candidates(file), view, queried
+    candidates, kept = (_candidates(file).take(rows) for rows in (~file.selected, file.selected))
+    if pool is None:
+        return candidates, ArrayView(kept.embeddings, None, None, device, kept.refs, kept.annotations), queried
+    rows = np.concatenate([kept.embeddings, pool.embeddings])
+    known = stacked((kept.annotations, len(kept)), (pool.annotations, len(pool)))
+    return candidates, ArrayView(rows, None, None, device, (*kept.refs, *pool.refs), known), queried
 
 
-def _from_inputs(pool: Datapool | None, settings: Settings, progress: Progress) -> Picks:
+def _from_inputs(
+    pool: Datapool | None, settings: Settings, sampler: Sampler, files: AnnotationFiles, progress: Progress
+) -> Picks:
     sources = listed(settings, Path(), progress)
     if pool is not None:  # an empty one counts
         embedder, members = embedder_of(pool, settings), Members.of(pool)
+        queried = partial(Queried.in_pool, pool, lambda: embedder, settings.reading)
     else:
         embedder, members = make("embedder", settings.embedder, device=settings.device), Members()
+        queried = partial(Queried, (), lambda: embedder, settings.reading)
+    queries = query_embeddings(sampler, queried, progress)  # first: what follows may take long
     sorted_out = triage(sources, nothing_known, progress)
     others = kept_journals(pool.path) if pool is not None else ()
-    measured = is_measured(settings, make("sampler", settings.sampler))
-    with journal_of(None, embedder, others, measured=measured) as journal:
+    with journal_of(None, embedder, others, measured=is_measured(settings, sampler)) as journal:
         embedding = embed(sorted_out.fresh, members, embedder, journal, reading=settings.reading, progress=progress)
     view = pool.view(device=settings.device) if pool is not None else _empty(embedder.dim, settings.device)
-    picks = _picked(embedding.candidates, view, settings, stop_for(settings.stop, embedder), progress)
+    candidates, view = attached(dataclasses.replace(embedding.candidates, queries=queries), view, files)
+    picks = _picked(candidates, view, settings, stop_for(settings.stop, embedder), sampler, progress)
     seen = (*with_corrupt_copies(sorted_out, embedding.outcomes).settled, *embedding.outcomes)
     corrupt = tuple(Problem(o.source.name, o.reason) for o in seen if o.status == "corrupt")
     return dataclasses.replace(picks, corrupt=corrupt)
 
 
-def _picked(candidates: Candidates, view: PoolView, settings: Settings, stop: Stop, progress: Progress) -> Picks:
-    sampler = make("sampler", settings.sampler, device=settings.device)
-    selection = choose(candidates, view, sampler, stop, seed=settings.seed, progress=progress)
+def _picked(
+    candidates: Candidates, view: PoolView, settings: Settings, stop: Stop, sampler: Sampler, progress: Progress
+) -> Picks:
+    seed, length = settings.seed, settings.sequence_length
+    selection = choose(candidates, view, sampler, stop, seed=seed, sequence_length=length, progress=progress)
     chosen = candidates.take(selection.indices)
     return Picks(
         tuple(chosen.filenames),
@@ -197,12 +253,15 @@ def _picked(candidates: Candidates, view: PoolView, settings: Settings, stop: St
         selection.distances,
         candidates=len(candidates),
         kept_before=len(view),
+        indices=selection.indices,
     )
 
 
-def _candidates(filenames: Sequence[str], embeddings: Embeddings, labels: Labels) -> Candidates:
-    return Candidates(embeddings, labels, tuple(SampleRef(name, name) for name in filenames))
+def _candidates(file: EmbeddingsFile) -> Candidates:
+    numbers = {name: column for name, column in file.metadata.items() if column.dtype != object}
+    refs = tuple(map(ref_of, file.filenames))
+    return Candidates(file.embeddings, file.labels, refs, annotations=Annotations(file.metadata, numbers))
 
 
-def _empty(dim: int, device: str) -> PoolView:
+def _empty(dim: int, device: str) -> ArrayView:
     return ArrayView(np.empty((0, dim), dtype=np.float32), device=device)

@@ -13,18 +13,19 @@ from typing import Any
 
 import numpy as np
 
+from lightpool_core.annotating.files import AnnotationFiles, annotated
 from lightpool_core.annotations import Annotations
 from lightpool_core.arrays import Embeddings, Labels, Rows
 from lightpool_core.device import check_device
 from lightpool_core.embeddings_file import read_embeddings
 from lightpool_core.errors import SettingsError, SourceError, SourceNotFound
-from lightpool_core.media.source import SampleRef
+from lightpool_core.media.source import SampleRef, ref_of
 from lightpool_core.pool.datapool import Datapool
 from lightpool_core.progress import SILENT, Progress
 from lightpool_core.registry import make
 from lightpool_core.replacing import replacing
 from lightpool_core.selection.components import Components
-from lightpool_core.selection.groups import groups_of
+from lightpool_core.selection.groups import BY_ITSELF, groups_of
 from lightpool_core.selection.products import Products
 from lightpool_core.selection.shares import Shares, deal
 from lightpool_core.settings import Overrides, Settings
@@ -100,7 +101,10 @@ def split(
     wanted = Shares(shares)
     samples, settings = _opened(pool, embeddings, overrides or Overrides())
     kept = None if keep is None else _kept(Path(keep), samples.filenames, wanted)
-    groups = {key: groups_of(key, samples.refs, samples.labels, samples.annotations) for key in group_by}
+    annotations = samples.annotations
+    if settings.metadata and not BY_ITSELF.issuperset(group_by):
+        annotations = annotated(samples.refs, annotations, AnnotationFiles.open(settings.metadata, None, None))
+    groups = {key: groups_of(key, samples.refs, samples.labels, annotations) for key in group_by}
     joined = Components(len(samples.filenames))
     for group in groups.values():
         joined.join_groups(group)
@@ -161,22 +165,18 @@ def _refuse_idle_options(overrides: Overrides) -> None:
     names = {"inputs": "--input", "embedder_options": "-e", "sampler_options": "-s"}
     for field in dataclasses.fields(overrides):
         given = getattr(overrides, field.name)
-        if field.name not in {"min_distance", "seed", "device"} and given is not None and given != {}:
+        if field.name not in {"min_distance", "seed", "device", "metadata"} and given is not None and given != {}:
             name = names.get(field.name, f"--{field.name.replace('_', '-')}")
             raise SettingsError(f"{name} means nothing where everything is divided into splits; leave it out")
 
 
 def _of_pool(pool: Datapool) -> _Samples:
-    columns = pool.columns("source", "frame", "time", "width", "height")
-    plain = (columns[name].to_pylist() for name in ("source", "frame", "time"))
-    refs = tuple(SampleRef(*ref) for ref in zip(pool.filenames, *plain, strict=True))
-    metadata = {name: columns[name].to_numpy() for name in ("width", "height")}
-    return _Samples(tuple(pool.filenames), pool.embeddings, pool.labels, refs, Annotations(metadata))
+    return _Samples(tuple(pool.filenames), pool.embeddings, pool.labels, pool.refs, pool.annotations)
 
 
 def _of_file(path: Path) -> _Samples:
     file = read_embeddings(path)
-    refs = tuple(SampleRef(name, name) for name in file.filenames)
+    refs = tuple(map(ref_of, file.filenames))
     return _Samples(file.filenames, file.embeddings, file.labels, refs, Annotations())
 
 
@@ -188,7 +188,7 @@ def _kept(path: Path, filenames: Sequence[str], shares: Shares) -> Rows:
     held: dict[str, int] = {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            for row in csv.DictReader(stream):
+            for row in csv.DictReader(stream, restval=""):
                 filename, name = (row[column] for column in _HEADER)
                 if name not in number:
                     known = ", ".join(number)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lightpool_cli import console, options
+from lightpool_cli import split as splits
 
 if TYPE_CHECKING:
     from lightpool_core import Curve, Overrides
@@ -45,7 +46,33 @@ def select(
     curve: Annotated[
         bool, typer.Option("--curve", help="Show how many samples each min-distance would keep, instead of choosing.")
     ] = False,
-    output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write an embeddings CSV of the choice.")] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME=SHARE,…", help="Divide everything by such shares (train=0.8,val=0.2), instead of choosing."
+        ),
+    ] = None,
+    group: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY",
+            help="Split: keep together what has the same video, folder, label or metadata; may be repeated.",
+        ),
+    ] = None,
+    keep: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Split: leave samples where the CSV of an earlier one has them.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write an embeddings CSV of the choice, or the split as a CSV.")
+    ] = None,
+    all_rows: Annotated[
+        bool | None,
+        typer.Option(
+            "--all-rows/--chosen-rows",
+            help="Write every row of --embeddings, with columns masked and selected, or the chosen rows alone. "
+            "[default: every row, if the file has one of these columns]",
+        ),
+    ] = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -58,12 +85,16 @@ def select(
     With --curve, everything is ranked once and shown as kept-count against distance: read off what to give as
     --min-distance or --n-samples. A stopping condition ends the curve early.
 
+    With --split, nothing is chosen: every sample of a pool, or of a file, comes into one of the splits, and samples
+    closer than --min-distance, or of one --group, come into the same.
+
     \b
     Examples:
       lightpool select --pool my_datapool --n-samples 100
       lightpool select --embeddings embeddings.csv --min-distance 0.2 --output chosen.csv
       lightpool select --pool my_datapool --input ~/new_videos --json
       lightpool select --pool my_datapool --input ~/new_videos --curve
+      lightpool select --pool my_datapool --split train=0.8,val=0.2 --group video --output split.csv
     """
     from lightpool_core import select as run
 
@@ -90,6 +121,10 @@ def select(
         max_megapixels=max_megapixels,
         device=device,
     )
+    splits.refuse_idle_options(split, group, keep, curve, embeddings, output, all_rows)
+    if split is not None:
+        splits.split(split, pool, embeddings, wanted, group or [], keep, output, json, quiet)
+        return
     if curve:
         _curve(pool, embeddings, wanted, output, json, quiet)
         return
@@ -97,7 +132,7 @@ def select(
         picks = run(pool, embeddings, wanted, progress)
     _tell(() if quiet else picks.corrupt)
     if output:
-        picks.write_csv(output)
+        picks.write_csv(output, all_rows=all_rows)
     if json:
         console.lines([picks.to_json()])
     elif not (quiet and output):

@@ -14,6 +14,9 @@ from lightpool_core.arrays import Labels
 from lightpool_core.errors import SettingsError
 from lightpool_core.media.source import SampleRef, video_of
 
+BY_ITSELF = frozenset(("video", "folder", "label"))
+"""Keys that need no metadata."""
+
 
 def groups_of(key: str, refs: Sequence[SampleRef], labels: Labels, annotations: Annotations) -> list[Any]:
     """The group of each of N samples by `key`, None where it has none.
@@ -30,5 +33,5 @@ def groups_of(key: str, refs: Sequence[SampleRef], labels: Labels, annotations: 
     if key in annotations.metadata:
         values = annotations.metadata[key].tolist()
         return [None if value is None or value != value else value for value in values]  # noqa: PLR0124  # NaN
-    known = ", ".join(["video", "folder", "label", *sorted(annotations.metadata)])
-    raise SettingsError(f"group {key!r} is no metadata of these samples; there are {known}")
+    known = ", ".join([*sorted(BY_ITSELF), *sorted(annotations.metadata)])
+    raise SettingsError(f"--group {key}: these samples have no metadata of that name; there are {known}")

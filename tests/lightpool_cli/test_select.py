@@ -160,3 +160,43 @@ def test_another_dimension_is_refused(lightpool, pool, circle, tree):
 
 def test_an_output_that_cannot_be_written_is_one_line(lightpool, pool, tmp_path):
     assert "missing" in lightpool.fails("select", "--pool", pool, "--output", tmp_path / "missing" / "out.csv")
+
+
+FLAGGED = "filenames,embedding_0,embedding_1,masked,selected,labels,al_score"
+
+
+def test_a_file_with_flags_is_written_back_whole(lightpool, tmp_path):
+    rows = [("east", "1.0", 0, 0, 1, 4, "0.50"), ("hidden", "nan", 0, 1, 0, 5, ""), ("west", -1, 0, 0, 0, 6, 1),
+            ("almost_east", 0.8, "6e-1", 0, 0, 7, 1)]  # fmt: skip
+    file, out = write_csv(tmp_path / "f.csv", rows, FLAGGED), tmp_path / "out.csv"
+    select = ("select", "--embeddings", file, "--n-samples", 1, "--output", out)
+    assert lightpool(*select).lines == ["west"]
+    assert out.read_text() == file.read_text().replace("west,-1,0,0,0", "west,-1,0,0,1")
+    lightpool(*select, "--chosen-rows")
+    assert out.read_text() == "filenames,embedding_0,embedding_1,labels\nwest,-1,0,6\n"
+    lightpool(*select)
+    again = ("select", "--embeddings", out, "--output", out, "--json")
+    assert lightpool(*again).json["selected"] == ["almost_east"]
+    assert lightpool(*again).json["selected"] == []
+
+
+def test_all_rows_of_a_plain_file_are_written_when_asked_for(lightpool, circle, tmp_path):
+    select = ("select", "--embeddings", circle, "--n-samples", 2, "--output", tmp_path / "out.csv")
+    chosen = lightpool(*select, "--all-rows").lines
+    flagged = [line.split(",") for line in (tmp_path / "out.csv").read_text().splitlines()]
+    assert flagged[0] == ["filenames", "embedding_0", "embedding_1", "masked", "selected", "labels"]
+    assert [row[0] for row in flagged[1:]] == list(ON_A_CIRCLE)
+    assert {row[0] for row in flagged[1:] if row[4] == "1"} == set(chosen)
+    assert {row[3] for row in flagged[1:]} == {"0"}
+    lightpool(*select)
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 3
+
+
+def test_all_rows_need_a_file_with_rows_and_an_output(lightpool, pool, circle, tmp_path):
+    np.save(tmp_path / "f.npy", np.eye(2))
+    out = ("--output", tmp_path / "out.csv", "--all-rows")
+    for start in (("--pool", pool), ("--embeddings", tmp_path / "f.npy")):
+        assert "--all-rows writes a .csv or .parquet file back" in lightpool.fails("select", *start, *out)
+    for flag in ("--all-rows", "--chosen-rows"):
+        assert f"{flag} says what --output writes" in lightpool.fails("select", "--embeddings", circle, flag)
+    assert not (tmp_path / "out.csv").exists()
