@@ -52,16 +52,15 @@ def read_config(path: str | Path) -> SelectionConfig:
 def with_hoisted_distance(
     strategies: Sequence[Mapping[str, Any]],
 ) -> tuple[tuple[Mapping[str, Any], ...], float | None]:
-    """Checked strategies without their minimum distances, and the largest of these, None where all are off.
+    """Checked strategies without the minimum distance of DIVERSITY, and this; None where it is off.
 
     A choice has one minimum distance, which an option of the command line can change.
     """
-    given = [strategy.min_distance for strategy in parsed_strategies(strategies)]
-    distances = [distance for distance in given if distance is not None]
+    distances = [strategy.min_distance for strategy in parsed_strategies(strategies) if strategy.type == "DIVERSITY"]
     fields = [Table.of(entry["strategy"], "").fields for entry in strategies]
     bare = [{name: value for name, value in table.items() if name != _DISTANCE} for table in fields]
     rest = tuple({**entry, "strategy": table} for entry, table in zip(strategies, bare, strict=True))
-    return rest, max(distances, default=None)
+    return rest, next(iter(distances), None)
 
 
 def with_absolute_images(strategies: Sequence[Mapping[str, Any]], folder: Path) -> tuple[Mapping[str, Any], ...]:

@@ -58,7 +58,10 @@ def parsed_strategies(raw: Sequence[Mapping[str, Any]], place: str = "strategies
         raise SettingsError(f"{place} should be a list of tables, each with an input and a strategy")
     if not raw:
         raise SettingsError(f"{place} is empty; give at least one, with an input and a strategy")
-    return tuple(_strategy(Table.of(entry, f"{place}[{i}]")) for i, entry in enumerate(raw))
+    found = tuple(_strategy(Table.of(entry, f"{place}[{i}]")) for i, entry in enumerate(raw))
+    for strategy in [strategy for strategy in found if strategy.type == "DIVERSITY"][1:]:
+        raise SettingsError(f"{strategy.place}.strategy.type DIVERSITY is there twice; add the strengths up in one")
+    return found
 
 
 def _strategy(entry: Table) -> Strategy:

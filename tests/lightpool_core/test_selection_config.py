@@ -101,13 +101,16 @@ def test_the_count_may_be_a_proportion_and_minus_one_is_off(said: Any, wanted: A
     assert type(found) is type(wanted)
 
 
-def test_the_largest_minimum_distance_counts_and_minus_one_is_off(tmp_path: Path) -> None:
-    def diverse(distance: float) -> Any:
-        return {**DIVERSITY, "strategy": {"type": "DIVERSITY", "stoppingConditionMinimumDistance": distance}}
+def test_the_minimum_distance_of_diversity_is_taken_out_and_minus_one_is_off(tmp_path: Path) -> None:
+    lots = {"input": {"type": "RANDOM"}, "strategy": {"type": "WEIGHTS"}}
 
-    assert read(tmp_path, {"strategies": [diverse(0.1), diverse(0.3), diverse(-1)]}).min_distance == 0.3
-    assert read(tmp_path, {"strategies": [diverse(0), diverse(-1)]}).min_distance == 0
-    assert read(tmp_path, {"strategies": [diverse(-1)]}).min_distance is None
+    def diverse(distance: float) -> SelectionConfig:
+        diversity = {**DIVERSITY, "strategy": {"type": "DIVERSITY", "stoppingConditionMinimumDistance": distance}}
+        return read(tmp_path, {"strategies": [lots, diversity]})
+
+    assert diverse(0.3) == SelectionConfig((lots, DIVERSITY), min_distance=0.3)
+    assert diverse(0) == SelectionConfig((lots, DIVERSITY), min_distance=0.0)
+    assert diverse(-1) == SelectionConfig((lots, DIVERSITY))
 
 
 def test_query_images_start_at_the_folder_of_the_file(tmp_path: Path) -> None:

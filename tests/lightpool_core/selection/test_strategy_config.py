@@ -313,6 +313,10 @@ BAD = {
         of({**EMBEDDINGS, "text": "a"}, "DIVERSITY"),
         ".input has a query, which is for SIMILARITY, not for DIVERSITY; leave it out",
     ),
+    "diversity twice": (
+        diversity(strength=2),
+        ".strategy.type DIVERSITY is there twice; add the strengths up in one",
+    ),
     "a strength of 0": (
         diversity(strength=0),
         ".strategy.strength 0 takes the strategy away; leave the strategy out instead",
