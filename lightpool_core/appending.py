@@ -6,7 +6,7 @@ import dataclasses
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -76,6 +76,7 @@ def append(
     if is_pool(path):
         return run(sources)
     check_free(path)
+    _ = run.files  # no pool is made with settings that cannot work
     if mode.dry_run:
         with tempfile.TemporaryDirectory() as nowhere:
             create(Path(nowhere) / "pool", settings)
@@ -124,6 +125,11 @@ class _Append:
                 raise
             return self._commit(pool, run, report, proposal, sorted_out) if run else report
 
+    @cached_property
+    def files(self) -> AnnotationFiles:
+        """What tells of the samples, opened once."""
+        return AnnotationFiles.open(self.settings.metadata, self.settings.predictions, self.settings.scores)
+
     def _embedder(self, pool: Datapool, *, needed: bool) -> Embedder | None:
         """The pool's embedder, verified before any work; None where there is none to do and no other was asked for."""
         other = self.settings.embedder != Settings.read(self.path).embedder
@@ -135,7 +141,7 @@ class _Append:
         measured = is_measured(self.settings, sampler)
         if embedder is None or not sorted_out.fresh:
             return nothing(pool.dim)
-        files = AnnotationFiles.open(self.settings.metadata, self.settings.predictions, self.settings.scores)
+        files = self.files  # before pictures are embedded, which may take long
         stop, others = stop_for(self.settings.stop, embedder), journals(self.path)
         with self.clock("embedding"), journal_of(run, embedder, others, measured=measured) as journal:
             queries, members = self._queries(sampler, pool, embedder), Members.of(pool)

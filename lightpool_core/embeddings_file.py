@@ -130,7 +130,9 @@ def _from_batches(path: Path, batches: Iterable[pa.RecordBatch]) -> EmbeddingsFi
 def _metadata(path: Path, masked: Mask) -> dict[str, Array]:
     """The columns (N,) of the rows that are not `masked`, but for those that are read anyway."""
     names = Counter(_header(path))
-    others = [name for name in names if name not in _STANDARD and not name.startswith("embedding_") and names[name] < 2]
+    pairs = (("filenames", "filename"), ("labels", "label"))
+    known = {"masked", "selected", "embedding", *(next(name for name in pair if name in names) for pair in pairs)}
+    others = [name for name in names if name not in known and not name.startswith("embedding_") and names[name] < 2]
     if not others:
         return {}
     table = read_arrow(path, others)
