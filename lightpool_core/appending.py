@@ -19,12 +19,12 @@ from lightpool_core.assembly import Members, embed
 from lightpool_core.candidates import Query
 from lightpool_core.device import check_device
 from lightpool_core.embedding.embedder import Embedder
-from lightpool_core.errors import SettingsError
+from lightpool_core.errors import PluginError, SettingsError
 from lightpool_core.journalling import clear_journals, journal_of, keep_embeddings
 from lightpool_core.media.export import Picked, output_folder, write_samples
 from lightpool_core.media.inputs import list_sources
 from lightpool_core.media.source import Source
-from lightpool_core.opening import check_free, create, described, embedder_of, is_pool, opened_for_writing
+from lightpool_core.opening import check_free, create, described, discard, embedder_of, is_pool, opened_for_writing
 from lightpool_core.pool import decisions
 from lightpool_core.pool.datapool import Datapool
 from lightpool_core.pool.ledger import rows_of
@@ -37,7 +37,7 @@ from lightpool_core.report import Problem, Report, SampleCounts, Stopwatch
 from lightpool_core.selection.reasons import explain
 from lightpool_core.selection.sampler import Sampler
 from lightpool_core.sequences import explain_sequences, write_information
-from lightpool_core.settings import Overrides, Settings
+from lightpool_core.settings import SETTINGS_NAME, Overrides, Settings
 from lightpool_core.triage import Triage, nothing_known, triage, with_corrupt_copies
 
 
@@ -83,7 +83,14 @@ def append(
             report = dataclasses.replace(run, path=Path(nowhere) / "pool")(sources)
             return dataclasses.replace(report, pool=str(path))
     create(path, settings)
-    return run(sources)
+    try:
+        return run(sources)
+    except (SettingsError, PluginError) as error:
+        if not journals(path):
+            discard(path)
+            raise
+        advice = f"the embeddings made so far are kept: mend {path / SETTINGS_NAME}, then append again"
+        raise type(error)(f"{error}; {advice}") from error
 
 
 def listed(settings: Settings, path: Path, progress: Progress) -> list[Source]:

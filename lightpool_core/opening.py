@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -58,6 +59,15 @@ def create(path: str | Path, settings: Settings) -> Datapool:
         else:
             made.replace(path)
     return Datapool.open(path)
+
+
+def discard(path: Path) -> None:
+    """Take away a pool that nothing has come of; the folder stays, empty."""
+    for part in sorted(path.iterdir(), key=lambda part: part.name != SETTINGS_NAME):  # without these it is none
+        if part.is_dir():
+            shutil.rmtree(part)
+        else:
+            part.unlink()
 
 
 def _check_places(settings: Settings) -> None:

@@ -631,3 +631,19 @@ def test_a_picture_under_the_name_of_a_video_is_read_once_it_has_its_own(lightpo
     assert lightpool.append(pool, "--input", tmp_path / "in", "--embedder", "gist")["sources"]["corrupt"] == 1
     image.with_suffix(".mp4").rename(image)
     assert lightpool.append(pool)["samples"]["selected"] == 1
+
+
+def test_a_pool_is_not_made_with_settings_that_cannot_work(lightpool, tmp_path):
+    inbox, pool, config = tmp_path / "in", tmp_path / "pool", tmp_path / "config.json"
+    inbox.mkdir()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)).save(inbox / "a.png")
+    similar = {"input": {"type": "EMBEDDINGS", "text": "a red truck"}, "strategy": {"type": "SIMILARITY"}}
+    config.write_text(json.dumps({"strategies": [similar]}))
+    command = ("append", "--pool", pool, "--input", inbox, "--embedder", "gist")
+    assert "cannot embed the text" in lightpool.fails(*command, "--config", config)
+    assert not list(pool.iterdir())
+    unknown = {"input": {"type": "METADATA", "key": "weather"}, "strategy": {"type": "WEIGHTS"}}
+    config.write_text(json.dumps({"strategies": [unknown]}))
+    assert "datapool.toml" in lightpool.fails(*command, "--config", config)
+    done = lightpool(*command, "--sampler", "diversity", "--json").json
+    assert (done["samples"]["selected"], done["pace"]["known"]) == (1, 1)
