@@ -38,10 +38,20 @@ def in_sequences(candidates: Candidates, length: int) -> tuple[Candidates, Rows]
     Each video gives as many as its frames fill, in their order; what is left at its end, and images, are in none.
     Numbers known of the frames become means of those that are known; of all else the first frame's counts.
     """
-    rows = _cut(candidates.refs, length)
+    rows = cut(candidates.refs, length)
     first = candidates.take(rows[:, 0])
     means = _means(candidates.embeddings, rows)
     return dataclasses.replace(first, embeddings=means, annotations=_merged(candidates.annotations, rows)), rows
+
+
+def cut(refs: Sequence[SampleRef], length: int) -> Rows:
+    """(S, X) rows of the frames of each sequence: video after video as they first appear, frames by their index."""
+    videos: dict[str, list[tuple[int, int]]] = {}
+    for row, ref in enumerate(refs):
+        if ref.frame is not None:
+            videos.setdefault(ref.source, []).append((ref.frame, row))
+    whole = (sorted(frames)[: len(frames) // length * length] for frames in videos.values())
+    return np.array([row for frames in whole for _, row in frames], dtype=np.int64).reshape(-1, length)
 
 
 def stop_in_sequences(stop: Stop, n_candidates: int, length: int) -> Stop:
@@ -107,16 +117,6 @@ def _information(refs: Sequence[SampleRef]) -> dict[str, object]:
         "frame_timestamps_sec": [ref.time for ref in refs],
         "frame_indices": [ref.frame for ref in refs],
     }
-
-
-def _cut(refs: Sequence[SampleRef], length: int) -> Rows:
-    """(S, X) rows of the frames of each sequence: video after video as they first appear, frames by their index."""
-    videos: dict[str, list[tuple[int, int]]] = {}
-    for row, ref in enumerate(refs):
-        if ref.frame is not None:
-            videos.setdefault(ref.source, []).append((ref.frame, row))
-    whole = (sorted(frames)[: len(frames) // length * length] for frames in videos.values())
-    return np.array([row for frames in whole for _, row in frames], dtype=np.int64).reshape(-1, length)
 
 
 def _means(embeddings: Embeddings, rows: Rows) -> Embeddings:

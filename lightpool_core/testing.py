@@ -91,7 +91,9 @@ def _check_distances(name: str, selection: Selection, rows: Embeddings, kept: Em
 
 
 def _selection(sampler: Sampler, rows: Embeddings, kept: Embeddings, stop: Stop) -> Selection:
-    candidates = _candidates(rows)
+    asked = np.random.default_rng(2)
+    queries = {query: _unit(asked, 3) for query in getattr(sampler, "queries", ())}
+    candidates = dataclasses.replace(_candidates(rows), queries=queries)
     answer = sampler.select(candidates, ArrayView(kept), stop, np.random.default_rng(1))
     return checked(answer, len(rows), stop, type(sampler).__name__)
 

@@ -182,5 +182,6 @@ def test_the_curve_of_clips_counts_frames(lightpool, inbox):
     command = ("select", "--input", inbox, "--embedder", "gist", "--fps", "all", "--sequence-length", 4, "--curve")
     curve = lightpool(*command, "--json").json
     steps = curve["min_distance"]
+    assert len(steps) == curve["candidates"]
     assert len(steps) % 4 == 0
     assert steps[::4] == steps[3::4]
