@@ -14,8 +14,6 @@ from lightpool_core.selection.stop import Stop
 from lightpool_core.selection.strategy_config import parsed_strategies
 from lightpool_core.selection.tables import Table, as_name, finite
 
-COMBINED = "combined"
-"""The sampler that selection configs are for."""
 _WHOLE = "selection_config"
 _NAMES = ("n_samples", "proportion_samples", "strategies")
 _ELSEWHERE = {

@@ -13,11 +13,12 @@ from typing import Any
 from lightpool_core.errors import SettingsError
 from lightpool_core.media.reading import MAX_PIXELS, TIMEOUT, Reading
 from lightpool_core.selection.stop import Stop
-from lightpool_core.selection.strategy_config import parsed_strategies
-from lightpool_core.selection_config import COMBINED, read_config, with_absolute_images, with_hoisted_distance
 from lightpool_core.settings_file import SETTINGS_NAME, read_plain, write_plain
 
 __all__ = ["SETTINGS_NAME", "Overrides", "PluginChoice", "Settings"]
+
+COMBINED = "combined"
+"""The sampler that selection configs are for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +150,8 @@ class Overrides:
             return self
         if self.sampler not in {None, COMBINED}:
             raise SettingsError(f"--config is for the sampler {COMBINED}, not for {self.sampler}; leave one out")
+        from lightpool_core.selection_config import read_config  # brings numpy
+
         config = read_config(self.config)
         return dataclasses.replace(
             self,
@@ -261,6 +264,9 @@ def _with_strategies(sampler: PluginChoice, changes: Mapping[str, Any], pool: Pa
     """`changes` with the strategies of the sampler `combined` checked, as a selection config gives them."""
     if sampler.name != COMBINED or "strategies" not in sampler.options:
         return dict(changes)
+    from lightpool_core.selection.strategy_config import parsed_strategies  # bring numpy
+    from lightpool_core.selection_config import with_absolute_images, with_hoisted_distance
+
     parsed_strategies(sampler.options["strategies"], "sampler.strategies")
     strategies, distance = with_hoisted_distance(sampler.options["strategies"])
     options = {**sampler.options, "strategies": with_absolute_images(strategies, pool)}
