@@ -31,7 +31,7 @@ _LEADERS = 1024
 """Candidates at most among which picks are made before the next block."""
 _LEAST = 1e-300
 _ROUNDING = 1e-12
-"""Of a score: who is so little above the others is compared with them again."""
+"""Of a score, at strength 1: who is so little above the others is compared with them again."""
 _MANY = 512
 """Kinds of candidates, to those who balance, that are not told apart any more."""
 
@@ -49,6 +49,11 @@ class Goals:
     def is_one_value(self) -> bool:
         """True if one value of each candidate decides, whatever is chosen already: no total changes their order."""
         return not self.balances and len(self.sums) + bool(self.diversity) <= 1
+
+    @property
+    def total_strength(self) -> float:
+        """Of all objectives, whichever way they pull."""
+        return abs(self.diversity) + sum(abs(one.strength) for one in (*self.sums, *self.balances))
 
     def take(self, row: int) -> None:
         """Candidate `row` is chosen."""
@@ -100,6 +105,7 @@ class _Search:
         self._margin = products.margin(dim)
         self._goals = goals
         self._alone = goals.is_one_value
+        self._rounding = _ROUNDING * goals.total_strength
         self._limits = limits
         self._spread = Spread(wanted if goals.diversity else 0, dim, self._margin)
         self._nothing_kept = not len(pool)
@@ -120,6 +126,8 @@ class _Search:
         block = _best(rows, self._scores(rows, kept.bounds[rows]), _BLOCK)
         kept.refresh(block)
         block = block[kept.bounds[block] >= kept.least]
+        if not len(block):
+            return True
         leaders = _best(block, self._scores(block, kept.bounds[block]), _LEADERS)
         self._make_true(leaders)
         self._pick_among(leaders)
@@ -150,30 +158,35 @@ class _Search:
 
     def _scores(self, rows: Rows, squares: ExactDistances) -> ExactDistances:
         """Of `rows`, at squared distances `squares` from what is kept."""
+        return self._rest(rows, squares) + self._balance(rows)
+
+    def _rest(self, rows: Rows, squares: ExactDistances) -> ExactDistances:
+        """The scores but for what the balances give."""
         scores = np.zeros(len(rows))
         for one in self._goals.sums:
             scores += one.logs(rows)
         if self._goals.diversity:
             scores += self._goals.diversity * np.log(np.maximum(self._spread.total + squares, _LEAST))
-        return scores + self._balance(rows)
+        return scores
 
     def _balance(self, rows: Rows) -> ExactDistances:
         return np.asarray(sum((balance.logs(rows) for balance in self._goals.balances), np.zeros(len(rows))))
 
     def _outside(self, leaders: Rows) -> _Outside:
-        """The highest score of each kind, of those that are not `leaders`."""
+        """The highest score of each kind but for its balance, of those that are not `leaders`."""
         kinds = self._kinds
         inside = np.zeros(len(self.kept.bounds), dtype=bool)
         inside[leaders] = True
         rows = self._eligible()
         rows = rows[~inside[rows]]
-        kind, scores = kinds.which[rows], self._scores(rows, self.kept.bounds[rows])
+        kind, bounds = kinds.which[rows], self.kept.bounds[rows]
+        scores = self._scores(rows, bounds) if kinds.together else self._rest(rows, bounds)
         best, first = np.full(len(kinds.examples), -np.inf), np.full(len(kinds.examples), len(inside))
         np.maximum.at(best, kind, scores)
         ties = scores == best[kind]
         np.minimum.at(first, kind[ties], rows[ties])
         self._goals.mark()
-        return _Outside(best, first, self._balance(kinds.examples), self._spread.total)
+        return _Outside(best, first, self._spread.total)
 
     def _is_above(self, score: float, row: int, outside: _Outside) -> bool:
         """True if nothing outside can come before `row`, with its `score`."""
@@ -185,9 +198,9 @@ class _Search:
             grown += sum(balance.growth() for balance in self._goals.balances)
             now = outside.best
         else:
-            now = outside.best - outside.balance + self._balance(kinds.examples)
+            now = outside.best + self._balance(kinds.examples)  # added as in a score: a tie is a tie
         if grown:
-            return bool(score > now.max() + grown + _ROUNDING)
+            return bool(score > now.max() + grown + self._rounding)
         return bool(((score > now) | ((score == now) & (row < outside.first))).all())
 
     def _pick_among(self, leaders: Rows) -> None:
@@ -195,7 +208,8 @@ class _Search:
         kept = self.kept
         block, squares, nearest = kept.embeddings[leaders], kept.bounds[leaders], kept.nearest[leaders]
         floor, outside = self._floor(squares), self._outside(leaders)
-        room = len(kept.picks.rows) - len(kept)
+        # Who wants what is near: a pick may bring one outside nearer, and so above, which no bound foresees.
+        room = 1 if self._goals.diversity < 0 else len(kept.picks.rows) - len(kept)
         taken: list[int] = []
         distances: list[float] = []
         while len(taken) < room:
@@ -277,8 +291,7 @@ class _Outside:
     """What is not among the leaders: for each kind the highest score, and the first candidate that has it."""
 
     best: ExactDistances
+    """Without what the balances give the kind; with it where all kinds are taken together."""
     first: Rows
-    balance: ExactDistances
-    """What the balances gave each kind at that time."""
     spread: float
     """The spread at that time."""

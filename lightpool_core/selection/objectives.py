@@ -18,6 +18,8 @@ _LEAST = 1e-300
 """In place of 0 in a logarithm."""
 _SHARE = 1e-10
 """Added to shares, so that a category without samples has a logarithm."""
+_DIGITS = 12
+"""Of an entropy behind the point."""
 
 
 @dataclass
@@ -95,7 +97,8 @@ class Balance:
         after = self.counts + self.rows
         totals = after.sum(axis=1, keepdims=True)
         shares = np.divide(after, totals, out=np.zeros_like(after), where=totals > 0)
-        entropies = -(np.log(shares + _SHARE) @ self.target)
+        # Rounded, so that what is a tie but for the order of a sum is one.
+        entropies = np.round(-(np.log(shares + _SHARE) @ self.target), _DIGITS)
         return np.asarray(-self.strength * np.log(np.maximum(entropies, _LEAST)))
 
 
