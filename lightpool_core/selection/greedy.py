@@ -53,7 +53,8 @@ class Goals:
     @property
     def total_strength(self) -> float:
         """Of all objectives, whichever way they pull."""
-        return abs(self.diversity) + sum(abs(one.strength) for one in (*self.sums, *self.balances))
+        strengths = [self.diversity, *(one.strength for one in self.sums), *(one.strength for one in self.balances)]
+        return sum(map(abs, strengths))
 
     def take(self, row: int) -> None:
         """Candidate `row` is chosen."""
