@@ -43,6 +43,12 @@ def sampler_file(tmp_path):
     return path
 
 
+def test_an_option_that_only_a_file_can_hold_is_shown_as_what_it_is(lightpool):
+    assert "strategies (a list of tables)" in lightpool("plugins").out
+    [combined] = [plugin for plugin in lightpool("plugins", "--json").json if plugin["name"] == "combined"]
+    assert {"name": "strategies", "type": "list of tables", "default": None, "required": True} in combined["options"]
+
+
 def test_those_in_the_box_are_listed_with_their_options(lightpool):
     found = {(plugin["kind"], plugin["name"]): plugin for plugin in lightpool("plugins", "--json").json}
     embedders, samplers = ("gist", "open-clip", "timm"), ("diversity", "random")
