@@ -36,6 +36,7 @@ from lightpool_core.registry import make
 from lightpool_core.report import Problem, Report, SampleCounts, Stopwatch
 from lightpool_core.selection.reasons import explain
 from lightpool_core.selection.sampler import Sampler
+from lightpool_core.selection_config import naming
 from lightpool_core.sequences import explain_sequences, write_information
 from lightpool_core.settings import SETTINGS_NAME, Overrides, Settings
 from lightpool_core.triage import Triage, nothing_known, triage, with_corrupt_copies
@@ -64,7 +65,12 @@ def append(
     `overrides` hold for this run; where they make the pool, they become its settings. Raises LightpoolError
     with nothing changed.
     """
-    path, overrides, mode = Path(path), overrides or Overrides(), mode or Mode()
+    path, overrides = Path(path), overrides or Overrides()
+    with naming(overrides.config, path):
+        return _appended(path, overrides, mode or Mode(), progress)
+
+
+def _appended(path: Path, overrides: Overrides, mode: Mode, progress: Progress) -> Report:
     settings = overrides.over(Settings.read(path) if is_pool(path) else Settings())
     check_device(settings.device)
     clock = Stopwatch()

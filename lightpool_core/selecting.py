@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,11 +34,12 @@ from lightpool_core.progress import SILENT, Progress
 from lightpool_core.proposal import choose, is_measured, stop_for
 from lightpool_core.querying import Named, Queried, query_embeddings
 from lightpool_core.registry import make
-from lightpool_core.report import Problem
+from lightpool_core.report import Achieved, Problem
 from lightpool_core.selection.neighbours import ArrayView
 from lightpool_core.selection.sampler import PoolView, Sampler
 from lightpool_core.selection.stop import Stop
-from lightpool_core.sequences import in_sequences
+from lightpool_core.selection_config import naming
+from lightpool_core.sequences import cut
 from lightpool_core.settings import Overrides, Settings
 from lightpool_core.triage import nothing_known, triage, with_corrupt_copies
 
@@ -59,13 +61,21 @@ class Picks:
     """How many the choice had to keep a distance from: those in the pool."""
     indices: Rows = field(default_factory=lambda: np.empty(0, np.int64))
     """(K,) which of the candidates they are."""
+    achieved: tuple[Achieved, ...] = ()
+    """How far the chosen meet each objective of the sampler, where it has several."""
     all_rows: AllRows | None = None
     """Of a choice from a CSV or Parquet file: its rows, the chosen ones marked as selected."""
 
     def to_json(self) -> str:
-        """`{"selected": [names], "distances": [numbers]}`; an infinite distance is null."""
+        """`{"selected": [names], "distances": [numbers]}`; an infinite distance is null.
+
+        With `achieved` beside them, where the sampler has several objectives: see Achieved.
+        """
         distances = [None if np.isinf(d) else round(float(d), 7) for d in self.distances]
-        return json.dumps({"selected": list(self.filenames), "distances": distances}, ensure_ascii=False)
+        told: dict[str, Any] = {"selected": list(self.filenames), "distances": distances}
+        if self.achieved:
+            told["achieved"] = [dataclasses.asdict(one) for one in self.achieved]
+        return json.dumps(told, ensure_ascii=False)
 
     def write_csv(self, path: str | Path, *, all_rows: bool | None = None) -> None:
         """An embeddings CSV of the choice in pick order, or of `all_rows` of the file that it was made from.
@@ -92,7 +102,13 @@ def select(
     From a file or inputs, relative to the pool where one is given. Stopping conditions come from `overrides`;
     without any, raw input stops as an append would and everything else is ranked to the last.
     """
-    overrides = (overrides or Overrides()).with_config()
+    with naming(overrides.config if overrides else None, Path(pool) if pool else None):
+        return _selected(pool, embeddings, (overrides or Overrides()).with_config(), progress)
+
+
+def _selected(
+    pool: str | Path | None, embeddings: str | Path | None, overrides: Overrides, progress: Progress
+) -> Picks:
     datapool, settings = _opened(pool, embeddings, overrides)
     sampler = make("sampler", settings.sampler, device=settings.device)
     files = AnnotationFiles.open(settings.metadata, settings.predictions, settings.scores)
@@ -181,7 +197,7 @@ def _settings(pool: Datapool | None, overrides: Overrides) -> Settings:
 
 def _check_frames(candidates: Candidates, length: int | None) -> None:
     """Raise SettingsError where sequences are asked for, and there are none."""
-    if length and len(candidates) and not len(in_sequences(candidates, length)[1]):
+    if length and len(candidates) and not len(cut(candidates.refs, length)):
         raise SettingsError(
             f"--sequence-length {length}: no video has so many frames among the {len(candidates)} candidates;"
             " frames are told by names such as sub/my_video-099-mp4.png"
@@ -251,9 +267,10 @@ def _picked(
         chosen.embeddings,
         chosen.labels,
         selection.distances,
-        candidates=len(candidates),
+        candidates=cut(candidates.refs, length).size if length else len(candidates),
         kept_before=len(view),
         indices=selection.indices,
+        achieved=selection.achieved,
     )
 
 

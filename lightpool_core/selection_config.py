@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from lightpool_core.errors import SettingsError
 from lightpool_core.selection.stop import Stop
 from lightpool_core.selection.strategy_config import parsed_strategies
 from lightpool_core.selection.tables import Table, as_name, finite
+from lightpool_core.settings_file import SETTINGS_NAME
 
 _WHOLE = "selection_config"
 _NAMES = ("n_samples", "proportion_samples", "strategies")
@@ -45,6 +47,18 @@ def read_config(path: str | Path) -> SelectionConfig:
         return _config(_loaded(path), path)
     except SettingsError as error:
         raise SettingsError(f"config {path}: {error}") from error
+
+
+@contextmanager
+def naming(config: str | Path | None, pool: Path | None = None) -> Iterator[None]:
+    """Name the file in errors that name a place among strategies: `config`, or without one the settings of `pool`."""
+    try:
+        yield
+    except SettingsError as error:
+        if not str(error).startswith("strategies["):
+            raise
+        where = f"config {config}: " if config else f"settings {pool / SETTINGS_NAME}: sampler." if pool else ""
+        raise SettingsError(f"{where}{error}") from error
 
 
 def with_hoisted_distance(

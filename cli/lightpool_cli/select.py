@@ -131,6 +131,8 @@ def select(
     with console.progress(quiet) as progress:
         picks = run(pool, embeddings, wanted, progress)
     _tell(() if quiet else picks.corrupt)
+    for name, text in () if quiet or json else console.achieved(picks.achieved):
+        typer.echo(f"{name:8}  {text}", err=True)
     if output:
         picks.write_csv(output, all_rows=all_rows)
     if json:

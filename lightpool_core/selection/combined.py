@@ -33,6 +33,9 @@ def combined(
 
     Raises SettingsError naming the place in the config where a strategy does not fit the candidates.
     """
+    closest = max((strategy.min_distance or 0.0 for strategy in strategies), default=0.0)
+    if closest > (stop.min_distance or 0.0):
+        stop = dataclasses.replace(stop, min_distance=closest)
     plan = plan_of(strategies, candidates, pool, rng, device)
     limits = Limits.of(candidates, pool, stop)
     limits.allowed &= plan.passed
