@@ -17,6 +17,7 @@ from lightpool_core.media.quality import PREFIX
 
 _SIZE = ("width", "height")
 """Keys that have columns of their own, under these names and with the prefix."""
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
 _EXACT = 2**53
 """Whole numbers up to here are what they are in float64."""
 
@@ -25,8 +26,8 @@ def texts_of(metadata: Mapping[str, Array], n: int) -> list[str]:
     """What is known of N = `n` samples, each as a JSON object: keys sorted, without the unknown and the size."""
     apart = {*_SIZE, *(PREFIX + name for name in _SIZE)}
     columns = {key: _plain(metadata[key]) for key in sorted(metadata) if key not in apart}
-    rows = [{key: column[i] for key, column in columns.items() if column[i] is not None} for i in range(n)]
-    return [json.dumps(row, ensure_ascii=False) for row in rows]
+    rows = ({key: column[i] for key, column in columns.items() if column[i] is not None} for i in range(n))
+    return list(map(_ENCODER.encode, rows))
 
 
 def columns_of(texts: Iterable[str | None], size: Mapping[str, Array]) -> dict[str, Array]:
@@ -34,10 +35,15 @@ def columns_of(texts: Iterable[str | None], size: Mapping[str, Array]) -> dict[s
 
     Numbers are float64 with NaN for unknown; where a key has something else, objects with None for unknown.
     """
-    rows: list[dict[str, Any]] = json.loads(f"[{','.join(text or '{}' for text in texts)}]")
+    known: dict[str, tuple[list[int], list[Any]]] = {}
+    n = 0
+    for n, text in enumerate(texts, start=1):  # one after the other: all at once they would fill the memory
+        for key, value in json.loads(text or "{}").items():
+            rows, values = known.setdefault(key, ([], []))
+            rows.append(n - 1)
+            values.append(value)
     sizes = {f"{prefix}{name}": column for prefix in ("", PREFIX) for name, column in size.items()}
-    keys = sorted({key for row in rows for key in row})
-    return sizes | {key: _column([row.get(key) for row in rows]) for key in keys}
+    return sizes | {key: _column(*known[key], n) for key in sorted(known)}
 
 
 def _plain(column: Array) -> list[Any]:
@@ -55,10 +61,9 @@ def _value(value: Any) -> Any:
     return int(value) if value.is_integer() and abs(value) < _EXACT else value
 
 
-def _column(values: Sequence[Any]) -> Array:
-    known = (value for value in values if value is not None)
-    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in known):
-        return np.array([math.nan if value is None else value for value in values], dtype=np.float64)
-    column = np.empty(len(values), dtype=object)
-    column[:] = values
+def _column(rows: Sequence[int], values: Sequence[Any], n: int) -> Array:
+    """(N,) with `values` in `rows`."""
+    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    column: Array = np.full(n, math.nan) if numbers else np.full(n, None, dtype=object)
+    column[rows] = np.array(values, dtype=column.dtype)
     return column
