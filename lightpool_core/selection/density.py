@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lightpool_core.arrays import Embeddings, ExactDistances
-from lightpool_core.selection.exact import in_blocks, squares_of_pairs
+from lightpool_core.arrays import Embeddings, ExactDistances, Rows
+from lightpool_core.selection.exact import in_blocks, squared_distances, squares_of_pairs
 from lightpool_core.selection.neighbours import ArrayView
 from lightpool_core.selection.products import Products
 
@@ -16,6 +16,8 @@ _QUERIES_AT_ONCE = 1024
 _ROWS_AT_ONCE = 16_384
 _SPARE = 8
 """Neighbours more than wanted that products find, so that float64 has the right ones to choose from."""
+_PAIRS_AT_ONCE = 32_000_000
+"""In float64."""
 
 
 def similarity(embeddings: Embeddings, queries: Embeddings, device: str = "auto") -> ExactDistances:
@@ -45,6 +47,7 @@ def _nearest_others(embeddings: Embeddings, k: int, device: str) -> ExactDistanc
     import torch
 
     products = Products(device)
+    margin = products.margin(embeddings.shape[1])
     found = np.empty((len(embeddings), k))
     numbers = np.arange(len(embeddings))
     for part in in_blocks(numbers, _QUERIES_AT_ONCE):
@@ -60,5 +63,25 @@ def _nearest_others(embeddings: Embeddings, k: int, device: str) -> ExactDistanc
         which = np.repeat(part, others.shape[1])
         squares = squares_of_pairs(embeddings, embeddings, which, others.ravel()).reshape(others.shape)
         squares[others == part[:, None]] = np.inf
-        found[part] = np.sqrt(np.sort(squares, axis=1)[:, :k])
+        found[part] = np.sort(squares, axis=1)[:, :k]
+        if others.shape[1] < len(embeddings):
+            left_out = 2.0 - 2.0 * (top.values[:, -1].cpu().numpy().astype(np.float64) + margin)
+            crowded = part[found[part, -1] > left_out]
+            found[crowded] = _among_many(embeddings, crowded, k)
+    return np.sqrt(found)
+
+
+def _among_many(embeddings: Embeddings, rows: Rows, k: int) -> ExactDistances:
+    """(R, k) squared distances from `rows` (R,) to their nearest others, where float32 cannot tell these."""
+    error = 2 * (embeddings.shape[1] + 8) * 2.0**-50
+    found = np.empty((len(rows), k))
+    for part in in_blocks(np.arange(len(rows)), max(1, _PAIRS_AT_ONCE // len(embeddings))):
+        mine = embeddings[rows[part]]
+        squares = np.concatenate([squared_distances(mine, block) for block in in_blocks(embeddings)], axis=1)
+        squares[np.arange(len(part)), rows[part]] = np.inf
+        reach = np.partition(squares, k - 1, axis=1)[:, k - 1] + error
+        for number, row in zip(part, squares <= reach[:, None], strict=True):
+            near = np.flatnonzero(row)
+            exact = squares_of_pairs(embeddings, embeddings, np.full(len(near), rows[number]), near)
+            found[number] = np.sort(exact)[:k]
     return found
