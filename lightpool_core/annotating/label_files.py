@@ -6,16 +6,17 @@ It reads detections: category, box and, from COCO, a score. N: samples. K: objec
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lightpool_core.annotating.asked import Asked
-from lightpool_core.annotating.objects import Found, Objects, Tally
+from lightpool_core.annotating.objects import AT_ONCE, Found, Objects, Tally
 from lightpool_core.errors import SourceError, SourceNotFound
 
 if TYPE_CHECKING:
@@ -137,17 +138,22 @@ def _found(
         if row is not None:
             of[row] = picture
     asked.check_known(len(of), path, theirs)
-    flat = [(row, found) for row, picture in of.items() for found in picture.objects]
+    tally = Tally(len(asked), tuple(category.name for category in ordered))
+    known = iter(of.items())
+    while some := list(islice(known, AT_ONCE)):
+        tally.add(np.array([row for row, _ in some]), _objects(some, columns))
+    return tally.found(single=False)
+
+
+def _objects(some: Sequence[tuple[int, ImageObjectDetection]], columns: Mapping[int, int]) -> Objects:
+    flat = [(row, found) for row, picture in some for found in picture.objects]
     confidences = [np.nan if found.confidence is None else found.confidence for _, found in flat]
-    objects = Objects(
+    return Objects(
         np.array([row for row, _ in flat], dtype=np.int64),
         np.array([columns[found.category.id] for _, found in flat], dtype=np.int64),
         np.array(confidences, dtype=np.float64),
-        np.full((len(flat), len(ordered)), np.nan),
+        np.full((len(flat), len(columns)), np.nan),
     )
-    tally = Tally(len(asked), tuple(category.name for category in ordered))
-    tally.add(np.array(list(of), dtype=np.int64), objects)
-    return tally.found(single=False)
 
 
 @contextmanager

@@ -54,7 +54,7 @@ class LightlyMetadata:
             if kind not in _TYPES:
                 raise SourceError(f"{schema}: {path} has the valueDataType {kind!r}, not one of {', '.join(_TYPES)}")
             types[path] = _TYPES[kind]
-            defaults[path] = _typed(entry.get("defaultValue"), types[path], f"{schema}: the defaultValue of {path}")
+            defaults[path] = _typed(entry.get("defaultValue"), types[path], schema, "defaultValue of", path)
         return cls(place, types, {path: value for path, value in defaults.items() if value is not None})
 
     def columns_for(self, asked: Asked) -> dict[str, Array]:
@@ -67,10 +67,12 @@ class LightlyMetadata:
         for rows, name, found in self._files(asked):
             known[rows] = True
             for path, value in _leaves(found, ""):
-                place = f"metadata of {name} in {self.folder}: {path}"
-                typed = _typed(value, self.types[path], place) if path in self.types else value
+                if path not in columns:
+                    columns[path] = np.full(len(asked), None, dtype=object)
+                kind = self.types.get(path)
+                typed = _typed(value, kind, "metadata of", name, "in", self.folder, path) if kind else value
                 if typed is not None:
-                    columns.setdefault(path, np.full(len(asked), None, dtype=object))[rows] = typed
+                    columns[path][rows] = typed
         asked.check_known(int(known.sum()), self.folder, None if known.any() else name_in(self.folder))
         return {path: _as_column(column, self.types.get(path)) for path, column in columns.items()}
 
@@ -98,13 +100,14 @@ def _leaves(value: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", inner
 
 
-def _typed(value: Any, kind: type, place: str) -> Any:
+def _typed(value: Any, kind: type, *place: object) -> Any:
     """`value` as `kind`. Raises SourceError naming the `place` where it is something else."""
     if value is None or kind is str:
         return None if value is None else str(value)
     fits = isinstance(value, bool) if kind is bool else isinstance(value, int | float) and not isinstance(value, bool)
     if not fits:
-        raise SourceError(f"{place} is {value!r}, but {'true or false' if kind is bool else 'a number'} by the schema")
+        what = "true or false" if kind is bool else "a number"
+        raise SourceError(f"{' '.join(map(str, place))} is {value!r}, but {what} by the schema")
     return kind(value)
 
 

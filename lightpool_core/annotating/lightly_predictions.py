@@ -15,12 +15,10 @@ import numpy as np
 
 from lightpool_core.annotating.asked import Asked
 from lightpool_core.annotating.json_files import name_in, read_json, read_sidecars
-from lightpool_core.annotating.objects import Found, Objects, Tally
+from lightpool_core.annotating.objects import AT_ONCE, Found, Objects, Tally
 from lightpool_core.arrays import ExactDistances
 from lightpool_core.errors import SourceError
 
-_AT_ONCE = 1024
-"""Pictures whose objects are in memory."""
 _SUM = 0.05
 """How far from 1 probabilities may add up, for they may be written with few digits."""
 
@@ -65,7 +63,7 @@ class Task:
         tally = Tally(len(asked), self.categories)
         pictures = self._pictures(asked)
         n_known = 0
-        while some := list(islice(pictures, _AT_ONCE)):
+        while some := list(islice(pictures, AT_ONCE)):
             n_known += len(some)
             tally.add(np.array([row for row, _ in some]), self._objects(some, asked))
         return tally.found(single=self.single), n_known

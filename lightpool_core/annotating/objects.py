@@ -14,6 +14,9 @@ from lightpool_core.annotating.uncertainty import estimated, uncertainties
 from lightpool_core.annotations import Predictions
 from lightpool_core.arrays import ExactDistances, Rows
 
+AT_ONCE = 1024
+"""Pictures to add to a tally at a time: each object is a row of probabilities."""
+
 
 @dataclass(frozen=True, slots=True)
 class Objects:

@@ -137,7 +137,7 @@ def test_a_bad_file_is_named_in_one_line(content: Any, said: str, folder: Path) 
         ("[", "cannot be read as JSON"),
         ([{"name": "Scene"}], "is no list of objects with name, path"),
         ([{"path": "scene", "valueDataType": "TEXT"}], "scene has the valueDataType 'TEXT', not one of NUMERIC_INT"),
-        ([{"path": "n", "valueDataType": "NUMERIC_INT", "defaultValue": "x"}], "the defaultValue of n is 'x', but a"),
+        ([{"path": "n", "valueDataType": "NUMERIC_INT", "defaultValue": "x"}], "defaultValue of n is 'x', but a"),
     ],
 )
 def test_a_bad_schema_is_named(content: Any, said: str, folder: Path) -> None:
