@@ -63,7 +63,7 @@ def nearest_in_cells(
     Only rows within `bounds` (Q,), squared distances, are found; infinite and -1 where there is none.
     """
     squares, found = np.full(len(queries), np.inf), np.full(len(queries), -1, dtype=np.int64)
-    leaves = _Leaves(cells)
+    leaves = Leaves(cells)
 
     def look(part: Rows) -> None:
         search = _Search(queries[part], rows, cells, products, bounds[part])
@@ -91,7 +91,7 @@ def nearest_of_all(
     return np.where(found >= 0, bounds, np.inf), found
 
 
-class _Leaves:
+class Leaves:
     """Rules out leaves: the angle of query and pivot is at most that of the bound plus that of the leaf.
 
     cos(a + b) = cos a cos b - sin a sin b, so one product with two more columns tells.
@@ -132,7 +132,7 @@ class _Search:
         self._products = products
         self._margin = products.margin(self._prefixes.shape[1]) + ROUNDING
 
-    def run(self, leaves: _Leaves) -> None:
+    def run(self, leaves: Leaves) -> None:
         """Look at every row that may be nearest."""
         cells = self._cells
         is_open = leaves.open_to(self._prefixes, self.bounds, self._margin)
