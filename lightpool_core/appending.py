@@ -19,7 +19,7 @@ from lightpool_core.assembly import Members, embed
 from lightpool_core.candidates import Query
 from lightpool_core.device import check_device
 from lightpool_core.embedding.embedder import Embedder
-from lightpool_core.errors import PluginError, SettingsError
+from lightpool_core.errors import PluginError, SettingsError, SourceError
 from lightpool_core.journalling import clear_journals, journal_of, keep_embeddings
 from lightpool_core.media.export import Picked, output_folder, write_samples
 from lightpool_core.media.inputs import list_sources
@@ -91,7 +91,7 @@ def _appended(path: Path, overrides: Overrides, mode: Mode, progress: Progress) 
     create(path, settings)
     try:
         return run(sources)
-    except (SettingsError, PluginError) as error:
+    except (SettingsError, PluginError, SourceError) as error:
         if not journals(path):
             discard(path)
             raise

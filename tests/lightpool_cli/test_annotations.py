@@ -150,6 +150,7 @@ def test_a_file_about_others_ends_the_run_with_one_name_of_each_side(lightpool, 
     about = put(tmp_path / "about.csv", "filename,x\nimages/a.jpg,1\n")
     said = lightpool.fails("append", "--pool", pool, "--input", inbox, "--embedder", "gist", "--metadata", about)
     assert f"none of the 9 candidates is in {about}: it has 'images/a.jpg', the candidates 'clip-00-mp4.png'" in said
+    assert f"mend {pool / 'datapool.toml'}, then append again" in said
     assert len(Datapool.open(pool)) == 0
     report = lightpool.append(pool, "--metadata", -1)
     assert report["samples"]["selected"] > 0
