@@ -115,7 +115,7 @@ def _values(strategy: Strategy, candidates: Candidates, rng: np.random.Generator
         return typicality(candidates.embeddings, strategy.n_neighbours, device)
     if strategy.type == "SIMILARITY":
         query = strategy.input.query
-        if query is None or query not in candidates.queries:
+        if query is None or not len(candidates.queries.get(query, ())):
             raise SettingsError(f"{strategy.place}: nothing is known of what to look for; give images, samples or text")
         return similarity(candidates.embeddings, candidates.queries[query], device)
     return numbers(strategy, candidates, rng)

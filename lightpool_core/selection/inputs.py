@@ -19,6 +19,8 @@ from lightpool_core.selection.strategies import Strategy
 
 LABEL = "label"
 """Metadata key of the weak label, unless metadata has one of its own."""
+_GREATEST = 1e150
+"""Of a number, either way: sums of such have logarithms."""
 OTHER = "(other)"
 """Categories that a target does not mention."""
 
@@ -41,6 +43,9 @@ def numbers(strategy: Strategy, candidates: Candidates, rng: np.random.Generator
             f"{strategy.place}: {given} is unknown for {int(unknown.sum())} of {len(values)} candidates, the first"
             f" {candidates.filenames[int(unknown.argmax())]}; give each a value, or the key a default value"
         )
+    greatest = np.abs(values).max(initial=0.0)
+    if greatest > _GREATEST:
+        raise SettingsError(f"{strategy.place}: {given} is {greatest:g} for some; give numbers up to {_GREATEST:g}")
     return values
 
 
@@ -90,7 +95,7 @@ def _metadata(strategy: Strategy, annotations: Annotations, labels: Array) -> Ar
         return known[key]
     if key == LABEL:
         return labels
-    raise SettingsError(f"{strategy.place}: no metadata is called {key!r}; {_there_are([*known, LABEL], key)}")
+    raise SettingsError(f"{strategy.place}: no metadata is called {key!r}; {_there_are({**known, LABEL: labels}, key)}")
 
 
 def _score(strategy: Strategy, annotations: Annotations) -> Array:
@@ -120,7 +125,7 @@ def _floats(strategy: Strategy, column: Array) -> ExactDistances:
     try:
         return np.array([np.nan if value is None else value for value in column.tolist()], dtype=np.float64)
     except (TypeError, ValueError):
-        words = next(value for value in column.tolist() if isinstance(value, str))
+        words = next(value for value in column.tolist() if not isinstance(value, int | float | None))
         raise SettingsError(
             f"{strategy.place}: {strategy.input} is {words!r} for some, no number; {strategy.type} takes numbers"
         ) from None
