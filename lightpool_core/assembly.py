@@ -152,12 +152,14 @@ class _Pictures:
     def candidates(self, rows: pa.Table, journal: Journal) -> Candidates:
         """The candidates, whose pictures are `rows` of the journal."""
         numbers = numbered(self._label_names, self._members.labels)
+        labels = np.array([numbers[name] for name in self._label_names], dtype=np.int64)
+        named = {"label": labels.astype(np.float64), "label_name": np.array(self._label_names, dtype=object)}
         return Candidates(
             journal.embeddings(rows["part"].to_numpy(), rows["row"].to_numpy()),
-            np.array([numbers[name] for name in self._label_names], dtype=np.int64),
+            labels,
             tuple(self._refs),
             tuple(rows["digest"].to_pylist()),
-            Annotations(_metadata(rows, self._sizes)),
+            Annotations(_metadata(rows, self._sizes) | named),
         )
 
 

@@ -106,10 +106,14 @@ class Datapool:
 
     @cached_property
     def annotations(self) -> Annotations:
-        """What else is known of the samples, columns (M,): their size, and the metadata that they joined with."""
-        table = self.columns("width", "height", "metadata")
+        """What else is known of the samples, columns (M,): size, weak label, and the metadata that they joined with."""
+        table = self.columns("width", "height", "label", "label_name", "metadata")
         size = {name: table[name].cast(pa.float64()).to_numpy() for name in ("width", "height")}
-        return Annotations(columns_of(table["metadata"].to_pylist(), size))
+        labels = {
+            "label": table["label"].cast(pa.float64()).to_numpy(),
+            "label_name": np.array(table["label_name"].to_pylist(), dtype=object),
+        }
+        return Annotations(labels | columns_of(table["metadata"].to_pylist(), size))
 
     @property
     def label_names(self) -> dict[str, int]:

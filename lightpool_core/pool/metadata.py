@@ -17,6 +17,8 @@ from lightpool_core.media.quality import PREFIX
 
 _SIZE = ("width", "height")
 """Keys that have columns of their own, under these names and with the prefix."""
+_LABEL = ("label", "label_name")
+"""Keys that have columns of their own."""
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
 _EXACT = 2**53
 """Whole numbers up to here are what they are in float64."""
@@ -24,7 +26,7 @@ _EXACT = 2**53
 
 def texts_of(metadata: Mapping[str, Array], n: int) -> list[str]:
     """What is known of N = `n` samples, each as a JSON object: keys sorted, without the unknown and the size."""
-    apart = {*_SIZE, *(PREFIX + name for name in _SIZE)}
+    apart = {*_SIZE, *_LABEL, *(PREFIX + name for name in _SIZE)}
     columns = {key: _plain(metadata[key]) for key in sorted(metadata) if key not in apart}
     rows = ({key: column[i] for key, column in columns.items() if column[i] is not None} for i in range(n))
     return list(map(_ENCODER.encode, rows))

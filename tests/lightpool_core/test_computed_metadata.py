@@ -96,7 +96,8 @@ def test_without_being_asked_for_only_what_costs_nothing_is_known(inbox: Path, t
     append(tmp_path / "pool", settings(inbox))
     assert {key for known in kept(tmp_path / "pool").values() for key in known} == {"lightly.sizeInBytes"}
     metadata = Datapool.open(tmp_path / "pool").annotations.metadata
-    assert sorted(metadata) == ["height", "lightly.height", "lightly.sizeInBytes", "lightly.width", "width"]
+    free = ["height", "label", "label_name", "lightly.height", "lightly.sizeInBytes", "lightly.width", "width"]
+    assert sorted(metadata) == free
     assert sorted(metadata["lightly.width"]) == sorted(metadata["width"]) == [24, 24, 24, 1200, 1200]
 
 
@@ -178,4 +179,4 @@ def test_a_view_reads_what_is_known_only_when_it_is_looked_at(
     assert view.refs[2].source == "c.mkv"
     assert read == ["filename", "source", "frame", "time"]
     assert len(view.annotations.metadata["width"]) == 5
-    assert read[4:] == ["width", "height", "metadata"]
+    assert read[4:] == ["width", "height", "label", "label_name", "metadata"]
