@@ -62,7 +62,7 @@ def assert_same(one: Embedding, other: Embedding) -> None:
     assert one.candidates.digests == other.candidates.digests
     np.testing.assert_array_equal(one.candidates.embeddings, other.candidates.embeddings)
     known, wanted = (embedding.candidates.annotations.metadata for embedding in (one, other))
-    assert {key: column.tobytes() for key, column in known.items()} == {k: c.tobytes() for k, c in wanted.items()}
+    assert {key: column.tolist() for key, column in known.items()} == {k: c.tolist() for k, c in wanted.items()}
     assert one.outcomes == other.outcomes
     assert one.n_decoded == other.n_decoded
 
