@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from lightpool_core.arrays import Embeddings, Rows, unit_rows
 from lightpool_core.selection import exact
 from lightpool_core.selection import farthest_first as module
+from lightpool_core.selection import kept as kept_module
 from lightpool_core.selection import picks as picks_module
 from lightpool_core.selection import products as products_module
 from lightpool_core.selection.cells import Cells
@@ -36,9 +37,9 @@ KNOBS = {
     (module, "_BLOCK"): st.integers(1, 40),
     (module, "_SHARE"): st.integers(1, 16),
     (module, "_LEADERS"): st.integers(1, 8),
-    (module, "_EARLY"): st.integers(1, 8),
-    (module, "_LATE"): st.integers(1, 8),
-    (module, "_PAIRS"): st.sampled_from([1, 40, 1000]),
+    (kept_module, "_EARLY"): st.integers(1, 8),
+    (kept_module, "_LATE"): st.integers(1, 8),
+    (kept_module, "_PAIRS"): st.sampled_from([1, 40, 1000]),
     (picks_module, "_AT_ONCE"): st.sampled_from([2, 5, 50]),
     (picks_module, "_SAMPLE"): st.integers(1, 8),
     (picks_module, "_DENSE"): st.sampled_from([0.05, 0.1, 0.5, 1.0]),
@@ -167,7 +168,7 @@ def test_thousands_are_picked_from_as_by_the_textbook_and_most_picks_need_no_loo
     kind: str, n: int, dim: int, n_samples: int, coarse: bool, asked: list, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_LEADERS", 64)
-    monkeypatch.setattr(module, "_LATE", 32)
+    monkeypatch.setattr(kept_module, "_LATE", 32)
     if coarse:
         monkeypatch.setattr(module, "Products", CoarseProducts)
     candidates, none = unit_vectors(n, dim, kind), np.empty((0, dim), np.float32)
