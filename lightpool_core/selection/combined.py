@@ -33,6 +33,8 @@ def combined(
 
     Raises SettingsError naming the place in the config where a strategy does not fit the candidates.
     """
+    if not len(candidates):  # of which nothing is known, and nothing need be
+        return Selection(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
     closest = max((strategy.min_distance or 0.0 for strategy in strategies), default=0.0)
     if closest > (stop.min_distance or 0.0):
         stop = dataclasses.replace(stop, min_distance=closest)

@@ -92,7 +92,8 @@ def achieved(plan: Plan, selection: Selection, radius: float | None) -> tuple[Ac
     if plan.diversity:
         finite = selection.distances[np.isfinite(selection.distances)].astype(float)
         values = {"least distance": finite.min(), "mean distance": finite.mean()} if len(finite) else {}
-        found.append(Achieved("DIVERSITY of EMBEDDINGS", values | ({} if radius is None else {"radius": radius})))
+        far = {} if radius is None or np.isinf(radius) else {"radius": radius}
+        found.append(Achieved("DIVERSITY of EMBEDDINGS", values | far))
     for strategy, numbers_ in plan.values:
         means = {"mean": _mean(numbers_[chosen]), "mean of candidates": _mean(numbers_)}
         found.append(Achieved(str(strategy), means))
