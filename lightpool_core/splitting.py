@@ -177,7 +177,7 @@ def _of_pool(pool: Datapool) -> _Samples:
 def _of_file(path: Path) -> _Samples:
     file = read_embeddings(path)
     refs = tuple(map(ref_of, file.filenames))
-    return _Samples(file.filenames, file.embeddings, file.labels, refs, Annotations())
+    return _Samples(file.filenames, file.embeddings, file.labels, refs, Annotations(file.metadata))
 
 
 def _kept(path: Path, filenames: Sequence[str], shares: Shares) -> Rows:

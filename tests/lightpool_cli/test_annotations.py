@@ -167,3 +167,12 @@ def test_with_a_broken_file_no_pool_is_made_and_nothing_is_embedded(lightpool, i
     (inbox / "late.png").write_bytes((inbox / "sub" / "0.png").read_bytes() + b"more")
     assert "'filename'" in lightpool.fails("append", "--pool", tmp_path / "pool", "--metadata", table)
     assert not list((tmp_path / "pool" / "runs").rglob("*.arrow"))
+
+
+def test_a_split_keeps_together_what_a_column_of_the_embeddings_file_says(lightpool, tmp_path):
+    rows = [f"{i},{i % 5 - 2},{i % 3 + 0.5},0,{'abcd'[i % 4]}" for i in range(40)]
+    file = put(tmp_path / "e.csv", "\n".join(["filenames,embedding_0,embedding_1,labels,car", *rows, ""]))
+    command = ("select", "--embeddings", file, "--split", "train=0.5,val=0.5", "--group", "car", "--min-distance", 0)
+    lightpool(*command, "--output", tmp_path / "split.csv")
+    split = dict(line.split(",") for line in (tmp_path / "split.csv").read_text().splitlines()[1:])
+    assert len({(int(name) % 4, part) for name, part in split.items()}) == 4
