@@ -5,7 +5,7 @@ N: candidates. G: groups.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -142,11 +142,7 @@ def _groups(
     if key in annotations.metadata:
         values = annotations.metadata[key].tolist()
         return [None if value is None or value != value else value for value in values]  # noqa: PLR0124  # NaN
-    if labels is not None:
-        known = ", ".join(["video", "folder", "label", *_plain(annotations.metadata)])
+    if labels:  # of no candidates nothing need be known
+        known = ", ".join(dict.fromkeys(["video", "folder", "label", *sorted(annotations.metadata)]))
         raise SettingsError(f"max_per {key}: no metadata is called so; there are {known}")
     return ()
-
-
-def _plain(metadata: Mapping[str, Any]) -> list[str]:
-    return sorted(metadata)
