@@ -160,12 +160,20 @@ def test_lists_beside_the_embedding_are_refused_in_one_line_and_nothing_is_writt
     assert [path.name for path in tmp_path.iterdir()] == ["e.parquet"]
 
 
-@pytest.mark.parametrize("text", ["a,1,0\nb,1,0\n", "a,1,0\n", "a,1,0\nb\nc,1,0\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "filenames,embedding_0,labels\na,1,0\nb,1,0\n",
+        "filenames,embedding_0,labels\na,1,0\nb\nc,1,0\n",
+        "",
+        "x\n1\n2\n3\n",
+    ],
+)
 def test_a_file_that_changed_meanwhile_is_not_written_back(text: str, tmp_path: Path) -> None:
     header = "filenames,embedding_0,labels\n"
     all_rows = read_embeddings(written(tmp_path, header + "a,1,0\nb,1,0\nc,1,0\n")).all_rows
     assert all_rows is not None
-    written(tmp_path, header + text)
+    written(tmp_path, text)
     with pytest.raises(SourceError, match="was it changed meanwhile"):
         all_rows.write_csv(tmp_path / "back.csv")
     assert not (tmp_path / "back.csv").exists()
