@@ -153,7 +153,7 @@ class _Pictures:
         """The candidates, whose pictures are `rows` of the journal."""
         numbers = numbered(self._label_names, self._members.labels)
         labels = np.array([numbers[name] for name in self._label_names], dtype=np.int64)
-        named = {"label": labels.astype(np.float64), "label_name": np.array(self._label_names, dtype=object)}
+        named = {"weak_label": labels.astype(np.float64), "weak_label_name": np.array(self._label_names, dtype=object)}
         return Candidates(
             journal.embeddings(rows["part"].to_numpy(), rows["row"].to_numpy()),
             labels,

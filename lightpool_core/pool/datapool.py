@@ -110,8 +110,8 @@ class Datapool:
         table = self.columns("width", "height", "label", "label_name", "metadata")
         size = {name: table[name].cast(pa.float64()).to_numpy() for name in ("width", "height")}
         labels = {
-            "label": table["label"].cast(pa.float64()).to_numpy(),
-            "label_name": np.array(table["label_name"].to_pylist(), dtype=object),
+            "weak_label": table["label"].cast(pa.float64()).to_numpy(),
+            "weak_label_name": np.array(table["label_name"].to_pylist(), dtype=object),
         }
         return Annotations(labels | columns_of(table["metadata"].to_pylist(), size))
 

@@ -17,7 +17,7 @@ from lightpool_core.media.quality import PREFIX
 
 _SIZE = ("width", "height")
 """Keys that have columns of their own, under these names and with the prefix."""
-_LABEL = ("label", "label_name")
+_LABEL = ("weak_label", "weak_label_name")
 """Keys that have columns of their own."""
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
 _EXACT = 2**53

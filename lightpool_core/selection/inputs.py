@@ -18,7 +18,9 @@ from lightpool_core.errors import SettingsError
 from lightpool_core.selection.strategies import Strategy
 
 LABEL = "label"
-"""Metadata key of the weak label, unless metadata has one of its own."""
+"""Metadata key of the weak label, unless there is metadata of that name."""
+_WEAK = "weak_label"
+"""What the pool calls it."""
 _GREATEST = 1e150
 """Of a number, either way: sums of such have logarithms."""
 OTHER = "(other)"
@@ -67,7 +69,8 @@ def kept_counts(strategy: Strategy, categories: Sequence[str], annotations: Anno
         predictions = annotations.predictions.get(strategy.input.task)
         found = (predictions.categories, _rows(strategy, predictions)) if predictions else ((), np.zeros((0, 0)))
     else:
-        column = annotations.metadata.get(strategy.input.key)
+        key, known = strategy.input.key, annotations.metadata
+        column = known.get(_WEAK if key == LABEL and key not in known else key)
         found = _one_hot([] if column is None else column.tolist())
     for name, count in zip(found[0], found[1].sum(axis=0), strict=True):
         if name in categories:
@@ -132,8 +135,9 @@ def _floats(strategy: Strategy, column: Array) -> ExactDistances:
 
 
 def _rows(strategy: Strategy, predictions: Predictions) -> ExactDistances:
-    rows = predictions.counts if strategy.input.name == "CATEGORY_COUNT" else predictions.shares
-    return np.nan_to_num(rows)
+    """(N, C) objects of each category, or as Lightly does the sum of their distributions; 0 for unknown."""
+    counts, shares = np.nan_to_num(predictions.counts), np.nan_to_num(predictions.shares)
+    return counts if strategy.input.name == "CATEGORY_COUNT" else shares * counts.sum(axis=1, keepdims=True)
 
 
 def _counted(strategy: Strategy, predictions: Predictions) -> ExactDistances:

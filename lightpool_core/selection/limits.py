@@ -137,8 +137,10 @@ def _groups(
         return [ref.source if ref.frame is not None else None for ref in refs]
     if key == "folder":
         return [str(PurePosixPath(ref.source).parent) for ref in refs]
-    if key == "label" and labels is not None:
-        return labels
+    if key == "label" and key not in annotations.metadata:
+        if labels is not None:
+            return labels
+        key = "weak_label"
     if key in annotations.metadata:
         values = annotations.metadata[key].tolist()
         return [None if value is None or value != value else value for value in values]  # noqa: PLR0124  # NaN
