@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from lightpool_core.arrays import Embeddings, unit_rows
 from lightpool_core.media.source import SampleRef
+from lightpool_core.selection import exact
 from lightpool_core.selection import greedy as module
 from lightpool_core.selection import kept as kept_module
+from lightpool_core.selection import products as products_module
 from lightpool_core.selection.cells import Cells
 from lightpool_core.selection.farthest_first import farthest_first
 from lightpool_core.selection.greedy import Goals, greedy
@@ -34,6 +36,10 @@ KNOBS = {
     (kept_module, "_EARLY"): st.integers(1, 8),
     (kept_module, "_LATE"): st.integers(1, 8),
     (kept_module, "_PAIRS"): st.sampled_from([1, 40, 1000]),
+    (products_module, "_QUERIES_AT_ONCE"): st.sampled_from([2, 5, 50]),
+    (products_module, "_ROWS_AT_ONCE"): st.sampled_from([2, 5, 50]),
+    (products_module, "_FEW"): st.integers(0, 4),
+    (exact, "_TOO_MANY"): st.sampled_from([1, 5, 256]),
 }
 """Sizes from which the search takes another way: small ones, so that few candidates take every way."""
 

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lightpool_core.selection.objectives import Balance, Sum, by_distinct_rows, log_growth
+from lightpool_core.selection.products import float32_margin
+from lightpool_core.selection.spread import Spread
+from tests.strategies import KINDS, distance_matrix, unit_vectors
+
+TOTALS = st.one_of(st.just(0.0), st.floats(1e-6, 1e6))
+STRENGTHS = st.sampled_from([-2.0, -0.5, 0.5, 1.0, 3.0])
+
+
+def all_of(n: int) -> np.ndarray:
+    return np.arange(n)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.integers(0, 2**32 - 1), STRENGTHS)
+def test_no_sum_grows_by_more_than_it_says(seed: int, strength: float) -> None:
+    rng = np.random.default_rng(seed)
+    one = Sum(rng.random(12) * (rng.random(12) < 0.7), strength)
+    for row in rng.integers(0, 12, 6).tolist():
+        before = one.logs(all_of(12))
+        one.mark()
+        assert one.growth() == 0
+        one.take(row)
+        assert (one.logs(all_of(12)) - before).max() <= one.growth() + 1e-12
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.integers(0, 2**32 - 1), STRENGTHS)
+def test_no_balance_grows_by_more_than_it_says(seed: int, strength: float) -> None:
+    rng = np.random.default_rng(seed)
+    rows = rng.integers(0, 3, (12, 3)).astype(np.float64)
+    balance = Balance(*by_distinct_rows(rows), rng.dirichlet(np.ones(3)), np.zeros(3), strength)
+    for row in rng.integers(0, 12, 6).tolist():
+        before = balance.logs(all_of(12))
+        balance.mark()
+        assert balance.growth() == 0
+        balance.take(row)
+        assert (balance.logs(all_of(12)) - before).max() <= balance.growth() + 1e-12
+
+
+@settings(deadline=None, max_examples=200)
+@given(TOTALS, TOTALS, st.floats(0, 5), st.floats(0, 5), STRENGTHS, st.floats(0, 1))
+def test_growth_is_greatest_at_one_end_of_the_values(
+    before: float, now: float, low: float, high: float, strength: float, between: float
+) -> None:
+    low, high = sorted((low, high))
+    value = low + between * (high - low)
+    logs = [np.log(max(total + value, 1e-300)) for total in (before, now)]
+    assert strength * (logs[1] - logs[0]) <= log_growth(before, now, (low, high), strength) + 1e-9
+
+
+def test_the_logarithm_of_a_sum_is_that_with_the_candidate() -> None:
+    one = Sum(np.array([1.0, 0.0, 3.0]), 2.0)
+    one.take(2)
+    np.testing.assert_allclose(one.logs(np.array([0, 1])), 2 * np.log([4, 3]))
+    assert np.isfinite(Sum(np.zeros(2)).logs(np.array([0, 1]))).all()
+
+
+def test_balance_is_best_where_the_shares_are_the_target() -> None:
+    rows, which = by_distinct_rows(np.array([[1.0, 0], [0, 1], [1, 1]]))
+    balance = Balance(rows, which, np.array([0.25, 0.75]), np.array([1.0, 2.0]))
+    logs = balance.logs(all_of(3))
+    assert logs.argmax() == 1
+    entropy = -(0.25 * np.log(0.25 + 1e-10) + 0.75 * np.log(0.75 + 1e-10))
+    assert logs[1] == pytest.approx(-np.log(entropy))
+
+
+def test_balance_has_finite_logarithms_at_all_extremes() -> None:
+    rows, which = by_distinct_rows(np.array([[0.0, 0], [1, 0], [0, 1]]))
+    for target in ([1.0, 0.0], [0.5, 0.5]):
+        for strength in (1.0, -1.0):
+            balance = Balance(rows, which, np.array(target), np.zeros(2), strength)
+            assert np.isfinite(balance.logs(all_of(3))).all()
+
+
+def test_ties_among_classes_are_ties_to_the_last_digit() -> None:
+    """Whatever the order in which a sum over classes is made."""
+    for c in range(2, 30):
+        balance = Balance(*by_distinct_rows(np.eye(c)), np.ones(c) / c, np.zeros(c))
+        assert np.ptp(balance.logs(all_of(c))) == 0
+
+
+def test_distinct_rows_lead_back_to_all_rows() -> None:
+    rows = np.array([[1.0, 0], [0, 1], [1, 0], [0.5, 0.5]])
+    distinct, which = by_distinct_rows(rows)
+    assert len(distinct) == 3
+    assert distinct[which].tolist() == rows.tolist()
+    assert which.dtype == np.int64
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("n_pool", [0, 5])
+def test_the_spread_is_the_sum_of_squared_distances_to_the_nearest_other(kind: str, n_pool: int) -> None:
+    rows, pool = unit_vectors(40, 6, kind), unit_vectors(n_pool, 6, kind, seed=1)
+    spread = Spread(40, 6, float32_margin(6))
+    assert spread.total == 0
+    for i, row in enumerate(rows):
+        kept = np.concatenate([pool, rows[:i]])
+        near = distance_matrix(row[None], kept).min(initial=np.inf)
+        spread.add(row, float(near**2))
+        others = distance_matrix(rows[: i + 1], np.concatenate([pool, rows[: i + 1]]))
+        others[np.arange(i + 1), n_pool + np.arange(i + 1)] = np.inf
+        nearest = others.min(axis=1)
+        assert spread.total == pytest.approx((nearest[np.isfinite(nearest)] ** 2).sum(), abs=1e-12)
