@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from lightpool_core.arrays import Array, Embeddings, Pixels
-from lightpool_core.candidates import Candidates
+from lightpool_core.candidates import Candidates, Query
 from lightpool_core.errors import ContractViolation
 from lightpool_core.selection.neighbours import ArrayView
 from lightpool_core.selection.sampler import PoolView, Selection
@@ -86,7 +87,17 @@ class NoDataclass:
     pass
 
 
-@pytest.mark.parametrize("embedder", [Gist(), MeanColour()])
+class Talks(MeanColour):
+    def embed_text(self, texts: Sequence[str]) -> Embeddings:
+        return np.ones((len(texts), 4), np.float32)
+
+
+class Mumbles(MeanColour):
+    def embed_text(self, texts: Sequence[str]) -> Embeddings:
+        return np.ones((len(texts), 3), np.float32)
+
+
+@pytest.mark.parametrize("embedder", [Gist(), MeanColour(), Talks()])
 def test_good_embedders_pass(embedder: Any) -> None:
     check_embedder(embedder)
 
@@ -104,6 +115,7 @@ def test_good_embedders_pass(embedder: Any) -> None:
         (MeanColour(near_duplicate=float("nan")), "near_duplicate"),
         (OwnShape(), "different shapes"),
         (LooksAround(), "alone than in a batch"),
+        (Mumbles(), r"shape \(2, 3\), not \(2, 4\)"),
         (TooShort(), "answers shape"),
         (TooFew(), "answers shape"),
         (Wide(), "float64"),
@@ -187,7 +199,15 @@ class WrongDistances(Spoiled):
         return replace(good, distances=np.full_like(good.distances, 0.123))
 
 
-@pytest.mark.parametrize("sampler", [Diversity(), Random(), Spoiled()])
+class Asks(Spoiled):
+    queries = (Query(images="some"), Query(text="fog"))
+
+    def select(self, candidates: Candidates, pool: PoolView, stop: Stop, rng: np.random.Generator) -> Selection:
+        assert [candidates.queries[query].shape[1] for query in self.queries] == [pool.dim] * 2
+        return super().select(candidates, pool, stop, rng)
+
+
+@pytest.mark.parametrize("sampler", [Diversity(), Random(), Spoiled(), Asks()])
 def test_good_samplers_pass(sampler: Any) -> None:
     check_sampler(sampler)
 
