@@ -256,9 +256,9 @@ def test_hundreds_are_picked_from_as_by_looking_at_everything(
     monkeypatch.setattr(module, "_BLOCK", 200)
     monkeypatch.setattr(module, "_LEADERS", 30)
     rng = np.random.default_rng(seed)
-    n, candidates, pool = 500, unit_vectors(500, 16, kind, seed), unit_vectors(60, 16, "spread", seed + 9)
+    n, candidates, pool = 600, unit_vectors(600, 16, kind, seed), unit_vectors(60, 16, "spread", seed + 9)
     classes = np.eye(5)[rng.choice(5, n, p=[0.6, 0.2, 0.1, 0.07, 0.03])]
-    shares = rng.dirichlet(np.ones(3), n)  # more than 512 kinds together with the classes, or nearly
+    shares = rng.dirichlet(np.ones(3), n)  # more kinds than are told apart
     one, two = rng.random(n), rng.exponential(size=n)
     uniform = (classes, np.ones(5) / 5, np.zeros(5), 1.0)
     for wanted in (
