@@ -104,7 +104,10 @@ def split(
     annotations = samples.annotations
     if settings.metadata and not BY_ITSELF.issuperset(group_by):
         annotations = annotated(samples.refs, annotations, AnnotationFiles.open(settings.metadata, None, None))
-    groups = {key: groups_of(key, samples.refs, samples.labels, annotations) for key in group_by}
+    try:
+        groups = {key: groups_of(key, samples.refs, samples.labels, annotations) for key in group_by}
+    except SettingsError as error:
+        raise SettingsError(f"--group {error}") from error
     joined = Components(len(samples.filenames))
     for group in groups.values():
         joined.join_groups(group)

@@ -18,7 +18,7 @@ BY_ITSELF = frozenset(("video", "folder", "label"))
 """Keys that need no metadata."""
 
 
-def groups_of(key: str, refs: Sequence[SampleRef], labels: Labels, annotations: Annotations) -> list[Any]:
+def groups_of(key: str, refs: Sequence[SampleRef], labels: Labels | None, annotations: Annotations) -> list[Any]:
     """The group of each of N samples by `key`, None where it has none.
 
     `key` is `video`, `folder`, `label` or a key of the metadata. An image that is called as frames are counts as one.
@@ -28,10 +28,10 @@ def groups_of(key: str, refs: Sequence[SampleRef], labels: Labels, annotations: 
         return [ref.source if ref.frame is not None else video_of(ref.filename) for ref in refs]
     if key == "folder":
         return [PurePosixPath(ref.source).parent.as_posix() for ref in refs]
-    if key == "label":
-        return list(labels.tolist())
-    if key in annotations.metadata:
-        values = annotations.metadata[key].tolist()
-        return [None if value is None or value != value else value for value in values]  # noqa: PLR0124  # NaN
-    known = ", ".join([*sorted(BY_ITSELF), *sorted(annotations.metadata)])
-    raise SettingsError(f"--group {key}: these samples have no metadata of that name; there are {known}")
+    column = annotations.metadata.get(key)
+    if column is None and key == "label":
+        column = annotations.metadata.get("weak_label") if labels is None else labels
+    if column is None:
+        known = ", ".join([*sorted(BY_ITSELF), *sorted(annotations.metadata.keys() - BY_ITSELF)])
+        raise SettingsError(f"{key}: these samples have no metadata of that name; there are {known}")
+    return [None if value is None or value != value else value for value in column.tolist()]  # noqa: PLR0124  # NaN

@@ -6,17 +6,17 @@ N: candidates. G: groups.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 
-from lightpool_core.annotations import Annotations
 from lightpool_core.arrays import Mask, Rows
 from lightpool_core.candidates import Candidates
 from lightpool_core.errors import ContractViolation, SettingsError
 from lightpool_core.media.source import SampleRef
+from lightpool_core.selection.groups import groups_of
 from lightpool_core.selection.sampler import PoolView, Selection
 from lightpool_core.selection.stop import Stop
 
@@ -35,8 +35,9 @@ class Limits:
         """The limits of `stop`, with what the pool takes up of them. Raises SettingsError for an unknown key."""
         limits = cls(np.ones(len(candidates), dtype=bool))
         for key, most in stop.max_per.items():
-            groups = _groups(key, candidates.refs, candidates.labels.tolist(), candidates.annotations)
-            kept = _groups(key, pool.refs, None, pool.annotations)
+            groups, kept = _groups(key, candidates), list[Any]()
+            with suppress(SettingsError):  # nothing may be known of the pool
+                kept = groups_of(key, pool.refs, None, pool.annotations)
             limits.quotas.append(Quota.of(groups, kept, most, stop.weight))
             limits.allowed[limits.quotas[-1].full()] = False
         if stop.min_seconds is not None:
@@ -129,22 +130,10 @@ class Spacing:
         return np.asarray(self._rows[ref.source][near])
 
 
-def _groups(
-    key: str, refs: Sequence[SampleRef], labels: Sequence[int] | None, annotations: Annotations
-) -> Sequence[Any]:
-    """The group of each sample by `key`, None where it has none; empty where nothing is known of the samples."""
-    if key == "video":
-        return [ref.source if ref.frame is not None else None for ref in refs]
-    if key == "folder":
-        return [str(PurePosixPath(ref.source).parent) for ref in refs]
-    if key == "label" and key not in annotations.metadata:
-        if labels is not None:
-            return labels
-        key = "weak_label"
-    if key in annotations.metadata:
-        values = annotations.metadata[key].tolist()
-        return [None if value is None or value != value else value for value in values]  # noqa: PLR0124  # NaN
-    if labels:  # of no candidates nothing need be known
-        known = ", ".join(dict.fromkeys(["video", "folder", "label", *sorted(annotations.metadata)]))
-        raise SettingsError(f"max_per {key}: no metadata is called so; there are {known}")
-    return ()
+def _groups(key: str, candidates: Candidates) -> list[Any]:
+    if not len(candidates):  # of none nothing need be known
+        return []
+    try:
+        return groups_of(key, candidates.refs, candidates.labels, candidates.annotations)
+    except SettingsError as error:
+        raise SettingsError(f"max_per {error}") from error
