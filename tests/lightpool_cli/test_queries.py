@@ -129,7 +129,7 @@ def test_broken_pictures_are_passed_over_while_one_is_left(lightpool, alike, inb
     message = lightpool.fails(*command, "-s", f"images={tmp_path / 'wanted'}")
     assert "none of 1 files" in message
     assert "broken.png" in message
-    assert not (tmp_path / "pool").exists()
+    assert not list((tmp_path / "pool").iterdir())
     draw(tmp_path / "wanted" / "like-21.png", 21, size=(128, 96))
     lightpool(*command, "-s", f"images={tmp_path / 'wanted'}")
     assert chosen(tmp_path / "pool") == ["21.png"]
@@ -140,7 +140,7 @@ def test_a_missing_folder_is_one_line_before_anything_is_embedded(lightpool, ali
     message = lightpool.fails(*command, "-s", f"images={tmp_path / 'missing'}")
     assert message.startswith("lightpool: query: ")
     assert "missing does not exist" in message
-    assert not (tmp_path / "pool").exists()
+    assert not list((tmp_path / "pool").iterdir())
 
 
 # Samples
