@@ -23,6 +23,10 @@ class Query:
     text: str = ""
     """What is to be seen, for embedders that understand text."""
 
+    def __str__(self) -> str:
+        """What it names, shortly."""
+        return self.text or self.images or f"{self.samples[0]}{' …' if len(self.samples) > 1 else ''}"
+
 
 @dataclass(frozen=True, slots=True)
 class Candidates:

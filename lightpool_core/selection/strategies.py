@@ -38,7 +38,8 @@ class Input:
 
     def __str__(self) -> str:
         """Such as `METADATA weather`."""
-        names = (self.type, self.task, self.key or self.score or self.name, ", ".join(self.categories))
+        query = f"like {self.query}" if self.query else ""
+        names = (self.type, self.task, self.key or self.score or self.name, ", ".join(self.categories), query)
         return " ".join(name for name in names if name)
 
 

@@ -142,7 +142,8 @@ def test_what_is_taken_keeps_the_limits_and_what_is_left_would_break_them(
 def test_an_unknown_key_is_told_with_those_that_are_there() -> None:
     with pytest.raises(SettingsError) as caught:
         Limits.of(annotated(2, {"camera": ["l", "r"]}), nothing(), Stop(max_per={"kamera": 1}))
-    assert str(caught.value) == "max_per kamera: these samples have no metadata of that name; there are folder, label, video, camera"
+    there_are = "there are folder, label, video, camera"
+    assert str(caught.value) == f"max_per kamera: these samples have no metadata of that name; {there_are}"
     Limits.of(annotated(0), nothing(), Stop(max_per={"kamera": 1}))  # nothing need be known of nothing
 
 
