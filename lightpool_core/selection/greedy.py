@@ -18,6 +18,7 @@ from lightpool_core.progress import SILENT, Progress
 from lightpool_core.selection.exact import squares_of_pairs
 from lightpool_core.selection.farthest_first import farthest_from_mean, highest
 from lightpool_core.selection.kept import BEYOND, TAKEN, Kept, settled
+from lightpool_core.selection.kinds import Kinds
 from lightpool_core.selection.limits import Limits
 from lightpool_core.selection.objectives import Balance, Sum, log_growth
 from lightpool_core.selection.products import Products
@@ -32,8 +33,6 @@ _LEADERS = 1024
 _LEAST = 1e-300
 _ROUNDING = 1e-12
 """Of a score, at strength 1: who is so little above the others is compared with them again."""
-_MANY = 512
-"""Kinds of candidates, to those who balance, that are not told apart any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +109,7 @@ class _Search:
         self._limits = limits
         self._spread = Spread(wanted if goals.diversity else 0, dim, self._margin)
         self._nothing_kept = not len(pool)
-        self._kinds = _Kinds.of(goals.balances, len(embeddings))
+        self._kinds = Kinds.of(goals.balances, len(embeddings))
         # Who wants what is near needs true distances: a bound from above says nothing of how near something is.
         self._all = np.arange(len(embeddings)) if goals.diversity < 0 else None
 
@@ -124,15 +123,27 @@ class _Search:
         rows = self._eligible()
         if not len(rows):
             return False
-        block = _best(rows, self._scores(rows, kept.bounds[rows]), _BLOCK)
-        kept.refresh(block)
-        block = block[kept.bounds[block] >= kept.least]
-        if not len(block):
+        block = self._leading(rows, _BLOCK)
+        if self._goals.diversity or kept.least > 0:
+            kept.refresh(block)
+            block = block[kept.bounds[block] >= kept.least]
+        leaders = self._leading(block, _LEADERS)
+        if not len(leaders):
             return True
-        leaders = _best(block, self._scores(block, kept.bounds[block]), _LEADERS)
         self._make_true(leaders)
         self._pick_among(leaders)
         return True
+
+    def _leading(self, rows: Rows, count: int) -> Rows:
+        """At most `count` of `rows` with the highest scores; half of them with the highest of their kind, if there are.
+
+        With every pick balances come to want another kind, the first of which is to be at hand.
+        """
+        squares, kinds = self.kept.bounds[rows], self._kinds
+        if len(kinds.examples) == 1 or len(rows) <= count:
+            return _best(rows, self._scores(rows, squares), count)
+        overall = _best(rows, self._scores(rows, squares), count // 2 + 1)
+        return np.union1d(overall, kinds.leading(rows, self._rest(rows, squares), count // 2))
 
     def _eligible(self) -> Rows:
         """The candidates that may still be picked, as far as their bounds tell."""
@@ -266,25 +277,6 @@ def _best(rows: Rows, scores: ExactDistances, count: int) -> Rows:
     """The `count` of `rows` (sorted) with the highest `scores`, of equals the first."""
     places, _ = highest(scores, np.arange(len(rows)), count)
     return rows[places]
-
-
-@dataclass(frozen=True, slots=True)
-class _Kinds:
-    """Candidates that all balances see alike are of one kind; where there are many kinds, all are taken together."""
-
-    which: Rows
-    """(N,)"""
-    examples: Rows
-    """One candidate of each kind."""
-    together: bool
-
-    @classmethod
-    def of(cls, balances: Sequence[Balance], n: int) -> _Kinds:
-        seen = np.column_stack([np.zeros(n, np.int64), *(balance.which for balance in balances)])
-        _, examples, which = np.unique(seen, axis=0, return_index=True, return_inverse=True)
-        if len(examples) > _MANY:
-            return cls(np.zeros(n, dtype=np.int64), np.zeros(1, dtype=np.int64), together=True)
-        return cls(which.reshape(-1), examples, together=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from lightpool_core.media.source import SampleRef
 from lightpool_core.selection import exact
 from lightpool_core.selection import greedy as module
 from lightpool_core.selection import kept as kept_module
+from lightpool_core.selection import kinds as kinds_module
 from lightpool_core.selection import products as products_module
 from lightpool_core.selection.cells import Cells
 from lightpool_core.selection.farthest_first import farthest_first
@@ -32,7 +33,7 @@ SIGNED = st.one_of(STRENGTHS, STRENGTHS.map(lambda strength: -strength))
 KNOBS = {
     (module, "_BLOCK"): st.integers(1, 40),
     (module, "_LEADERS"): st.integers(1, 8),
-    (module, "_MANY"): st.sampled_from([1, 2, 512]),
+    (kinds_module, "_MANY"): st.sampled_from([1, 2, 512]),
     (kept_module, "_EARLY"): st.integers(1, 8),
     (kept_module, "_LATE"): st.integers(1, 8),
     (kept_module, "_PAIRS"): st.sampled_from([1, 40, 1000]),
