@@ -123,7 +123,10 @@ def test_limits_that_bind_nowhere_change_nothing(sampler: Sampler) -> None:
 
 @pytest.mark.parametrize("sampler", ONCE)
 def test_an_unknown_key_of_max_per_is_told(sampler: Sampler) -> None:
-    with pytest.raises(SettingsError, match="max_per lens: no metadata is called so; there are video, folder, label"):
+    with pytest.raises(
+        SettingsError,
+        match="max_per lens: these samples have no metadata of that name; there are folder, label, video, camera",
+    ):
         run(sampler, delivery(), Stop(max_per={"lens": 1}))
 
 
