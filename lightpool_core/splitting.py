@@ -101,13 +101,7 @@ def split(
     wanted = Shares(shares)
     samples, settings = _opened(pool, embeddings, overrides or Overrides())
     kept = None if keep is None else _kept(Path(keep), samples.filenames, wanted)
-    annotations = samples.annotations
-    if settings.metadata and not BY_ITSELF.issuperset(group_by):
-        annotations = annotated(samples.refs, annotations, AnnotationFiles.open(settings.metadata, None, None))
-    try:
-        groups = {key: groups_of(key, samples.refs, samples.labels, annotations) for key in group_by}
-    except SettingsError as error:
-        raise SettingsError(f"--group {error}") from error
+    groups = _groups(samples, group_by, settings.metadata)
     joined = Components(len(samples.filenames))
     for group in groups.values():
         joined.join_groups(group)
@@ -181,6 +175,17 @@ def _of_file(path: Path) -> _Samples:
     file = read_embeddings(path)
     refs = tuple(map(ref_of, file.filenames))
     return _Samples(file.filenames, file.embeddings, file.labels, refs, Annotations(file.metadata))
+
+
+def _groups(samples: _Samples, group_by: Sequence[str], metadata: Path | None) -> dict[str, list[Any]]:
+    """The group of each sample by each key, for which a file of `metadata` is read where one is asked for."""
+    annotations = samples.annotations
+    if metadata and not BY_ITSELF.issuperset(group_by):
+        annotations = annotated(samples.refs, annotations, AnnotationFiles.open(metadata, None, None))
+    try:
+        return {key: groups_of(key, samples.refs, samples.labels, annotations) for key in group_by}
+    except SettingsError as error:
+        raise SettingsError(f"--group {error}") from error
 
 
 def _kept(path: Path, filenames: Sequence[str], shares: Shares) -> Rows:

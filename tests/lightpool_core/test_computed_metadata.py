@@ -96,7 +96,15 @@ def test_without_being_asked_for_only_what_costs_nothing_is_known(inbox: Path, t
     append(tmp_path / "pool", settings(inbox))
     assert {key for known in kept(tmp_path / "pool").values() for key in known} == {"lightly.sizeInBytes"}
     metadata = Datapool.open(tmp_path / "pool").annotations.metadata
-    free = ["height", "lightly.height", "lightly.sizeInBytes", "lightly.width", "weak_label", "weak_label_name", "width"]
+    free = [
+        "height",
+        "lightly.height",
+        "lightly.sizeInBytes",
+        "lightly.width",
+        "weak_label",
+        "weak_label_name",
+        "width",
+    ]
     assert sorted(metadata) == free
     assert sorted(metadata["lightly.width"]) == sorted(metadata["width"]) == [24, 24, 24, 1200, 1200]
 
