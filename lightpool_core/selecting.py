@@ -277,7 +277,8 @@ def _picked(
 def _candidates(file: EmbeddingsFile) -> Candidates:
     numbers = {name: column for name, column in file.metadata.items() if column.dtype != object}
     refs = tuple(map(ref_of, file.filenames))
-    return Candidates(file.embeddings, file.labels, refs, annotations=Annotations(file.metadata, numbers))
+    known = {"weak_label": file.labels.astype(np.float64), **file.metadata}
+    return Candidates(file.embeddings, file.labels, refs, annotations=Annotations(known, numbers))
 
 
 def _empty(dim: int, device: str) -> ArrayView:

@@ -94,6 +94,8 @@ def _loaded(path: Path) -> Any:
         return _toml(text)
     try:
         return json.loads(text, object_pairs_hook=_once)
+    except RecursionError as error:
+        raise SettingsError("is nested too deeply; mend the file") from error
     except ValueError as error:
         if path.suffix.lower() != ".json":
             return _yaml(text)
@@ -125,6 +127,8 @@ def _yaml(text: str) -> Any:
 
     try:
         return yaml.safe_load(text)
+    except RecursionError as error:
+        raise SettingsError("is nested too deeply; mend the file") from error
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
         raise SettingsError(f"is neither JSON nor YAML: {_line(error)}; mend the file") from error
 

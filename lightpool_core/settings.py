@@ -78,6 +78,11 @@ class Settings:
         _ = self.stop  # checks its conditions
         if self.sequence_length is not None and self.sequence_length < 2:
             raise SettingsError(f"sequence_length {self.sequence_length} is not 2 frames or more; -1 is off")
+        length, n_samples = self.sequence_length or 0, self.n_samples
+        if isinstance(n_samples, int) and 0 < n_samples < length:
+            raise SettingsError(
+                f"n_samples {n_samples} is less than one sequence of {length} frames; give {length} or more"
+            )
         if self.seed < 0:
             raise SettingsError(f"seed {self.seed} is negative; give a whole number from 0 up")
         if self.fps is not None and not 0 < self.fps <= 1000:

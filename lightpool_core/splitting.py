@@ -105,8 +105,8 @@ def split(
     joined = Components(len(samples.filenames))
     for group in groups.values():
         joined.join_groups(group)
-    if settings.min_distance:
-        joined.join_near(samples.embeddings, settings.min_distance, Products(settings.device), progress)
+    if settings.stop.min_distance:
+        joined.join_near(samples.embeddings, settings.stop.min_distance, Products(settings.device), progress)
     _, components = np.unique(joined.first, return_inverse=True)
     dealt = deal(components, samples.labels, wanted, settings.seed, kept)
     parts = _parts(dealt.split, components, wanted)

@@ -51,7 +51,7 @@ class LightlyMetadata:
             if not isinstance(entry, dict) or not isinstance(entry.get("path"), str):
                 raise SourceError(f"{schema} is no list of objects with name, path, defaultValue and valueDataType")
             path, kind = entry["path"], entry.get("valueDataType")
-            if kind not in _TYPES:
+            if not isinstance(kind, str) or kind not in _TYPES:
                 raise SourceError(f"{schema}: {path} has the valueDataType {kind!r}, not one of {', '.join(_TYPES)}")
             types[path] = _TYPES[kind]
             defaults[path] = _typed(entry.get("defaultValue"), types[path], schema, "defaultValue of", path)
@@ -108,7 +108,10 @@ def _typed(value: Any, kind: type, *place: object) -> Any:
     if not fits:
         what = "true or false" if kind is bool else "a number"
         raise SourceError(f"{' '.join(map(str, place))} is {value!r}, but {what} by the schema")
-    return kind(value)
+    try:
+        return kind(value)
+    except OverflowError:
+        raise SourceError(f"{' '.join(map(str, place))} is too large a number") from None
 
 
 def _as_column(values: Array, kind: type | None) -> Array:
@@ -118,4 +121,7 @@ def _as_column(values: Array, kind: type | None) -> Array:
         kind = float if kinds <= {int, float} else bool if kinds == {bool} else str
         if kind is str:
             return np.array([None if value is None else str(value) for value in values], dtype=object)
-    return values.astype(np.float64) if kind is float else values
+    try:
+        return values.astype(np.float64) if kind is float else values
+    except OverflowError:
+        return np.array([None if value is None else str(value) for value in values], dtype=object)

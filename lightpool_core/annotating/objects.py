@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lightpool_core.annotating.uncertainty import estimated, uncertainties
+from lightpool_core.annotating.uncertainty import UNCERTAINTIES, estimated, uncertainties
 from lightpool_core.annotations import Predictions
 from lightpool_core.arrays import ExactDistances, Rows
 
@@ -74,8 +74,14 @@ class Tally:
         """All of it; `single` is a classification, where the number of objects says nothing."""
         n_objects = self._counts.sum(axis=1)
         scores = {} if single else {"object_frequency": n_objects}
-        for name, column in {**self._uncertainty, "objectness_least_confidence": 1 - self._confidence}.items():
-            if not np.isnan(column).all() and not (single and name.startswith("objectness")):
+        nothing = not np.nan_to_num(n_objects).any()
+        unknown = {name: np.full(len(n_objects), np.nan) for name in UNCERTAINTIES if nothing}
+        for name, column in {
+            **unknown,
+            **self._uncertainty,
+            "objectness_least_confidence": 1 - self._confidence,
+        }.items():
+            if (nothing or not np.isnan(column).all()) and not (single and name.startswith("objectness")):
                 scores[name] = np.where(n_objects == 0, 0.0, column)
         return Found(Predictions(self._categories, self._counts, self._shares), scores)
 

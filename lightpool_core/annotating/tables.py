@@ -88,7 +88,7 @@ def read_arrow(path: Path, only: Sequence[str] | None = None) -> pa.Table:
 def as_array(column: pa.ChunkedArray) -> Array:
     """Numbers (N,) as float64 with NaN for unknown; texts, times and booleans as objects with None."""
     if _is_number(column.type):
-        return np.array(column.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
+        return np.array(column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64)
     if not pa.types.is_boolean(column.type):
         column = column.cast(pa.string())
         column = pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column)

@@ -10,6 +10,8 @@ import numpy as np
 
 from lightpool_core.arrays import ExactDistances, Rows
 
+UNCERTAINTIES = ("uncertainty_least_confidence", "uncertainty_margin", "uncertainty_entropy")
+
 
 def uncertainties(probabilities: ExactDistances) -> dict[str, ExactDistances]:
     """Three scores (K,) of `probabilities` (K, C), rows of sum 1; NaN where they are NaN.

@@ -38,7 +38,7 @@ def combined(
     closest = max((strategy.min_distance or 0.0 for strategy in strategies), default=0.0)
     if closest > (stop.min_distance or 0.0):
         stop = dataclasses.replace(stop, min_distance=closest)
-    plan = plan_of(strategies, candidates, pool, rng, device)
+    plan = plan_of(strategies, candidates, pool, rng, device, weight=stop.weight)
     limits = Limits.of(candidates, pool, stop)
     limits.allowed &= plan.passed
     stop = dataclasses.replace(stop, n_samples=stop.count(len(candidates)))

@@ -63,8 +63,13 @@ def plan_of(
     pool: PoolView,
     rng: np.random.Generator,
     device: str = "auto",
+    *,
+    weight: int = 1,
 ) -> Plan:
-    """What `strategies` mean for `candidates` beside `pool`. Raises SettingsError naming the place in the config."""
+    """What `strategies` mean for `candidates`, of `weight` samples each, beside `pool`.
+
+    Raises SettingsError naming the place in the config.
+    """
     plan = Plan(np.ones(len(candidates), dtype=bool))
     for strategy in strategies:
         if strategy.type == "DIVERSITY":
@@ -72,7 +77,7 @@ def plan_of(
                 raise SettingsError(f"{strategy.place}: DIVERSITY is there twice; add the strengths up in one")
             plan.diversity = strategy.strength
         elif strategy.type == "BALANCE":
-            plan.balances.append((strategy, _classes(strategy, candidates, pool)))
+            plan.balances.append((strategy, _classes(strategy, candidates, pool, weight)))
         elif strategy.type == "THRESHOLD":
             mask = passing(strategy, numbers(strategy, candidates, rng))
             plan.passed &= mask
@@ -128,10 +133,15 @@ def _at_least_0(values: ExactDistances) -> ExactDistances:
     return values - least if least < 0 else values
 
 
-def _classes(strategy: Strategy, candidates: Candidates, pool: PoolView) -> _Classes:
+def _classes(strategy: Strategy, candidates: Candidates, pool: PoolView, weight: int) -> _Classes:
+    """What `strategy` balances; each candidate counts as `weight` samples."""
     categories, rows = classes(strategy, candidates)
+    kept = {name: count for name, count in kept_counts(strategy, pool.annotations).items() if count}
+    more = tuple(sorted(kept.keys() - set(categories)))
+    categories, rows = (*categories, *more), np.pad(rows * weight, ((0, 0), (0, len(more))))
+    counts = np.array([kept.get(name, 0.0) for name in categories])
     if strategy.distribution == "TARGET":
-        categories, rows = _as_targeted(strategy, categories, rows)
+        categories, rows, counts = _as_targeted(strategy, categories, rows, counts)
         target = np.array([strategy.target.get(name, 0.0) for name in categories])
     elif strategy.distribution == "UNIFORM":
         target = np.ones(len(categories))
@@ -140,12 +150,12 @@ def _classes(strategy: Strategy, candidates: Candidates, pool: PoolView) -> _Cla
     total = target.sum()
     if not total > 0:
         raise SettingsError(f"{strategy.place}: {strategy.input} is unknown for all candidates; nothing to balance")
-    return _Classes(categories, rows, target / total, kept_counts(strategy, categories, pool.annotations))
+    return _Classes(categories, rows, target / total, counts)
 
 
 def _as_targeted(
-    strategy: Strategy, categories: tuple[str, ...], rows: ExactDistances
-) -> tuple[tuple[str, ...], ExactDistances]:
+    strategy: Strategy, categories: tuple[str, ...], rows: ExactDistances, counts: ExactDistances
+) -> tuple[tuple[str, ...], ExactDistances, ExactDistances]:
     """The categories of the target first, then one for all that it does not mention, if there are any."""
     wanted = tuple(strategy.target)
     if not set(wanted) & set(categories):
@@ -153,8 +163,10 @@ def _as_targeted(
         raise SettingsError(
             f"{strategy.place}.strategy.target: none of {', '.join(wanted)} occurs in {strategy.input}; it has {have}"
         )
-    columns = [rows[:, categories.index(name)] if name in categories else np.zeros(len(rows)) for name in wanted]
+    both = np.vstack([rows, counts])
+    columns = [both[:, categories.index(name)] if name in categories else np.zeros(len(both)) for name in wanted]
     others = [i for i, name in enumerate(categories) if name not in wanted]
-    if not others:
-        return wanted, np.column_stack(columns)
-    return (*wanted, OTHER), np.column_stack([*columns, rows[:, others].sum(axis=1)])
+    if others:
+        columns.append(both[:, others].sum(axis=1))
+    found = np.column_stack(columns)
+    return (*wanted, *([OTHER] if others else [])), found[:-1], found[-1]

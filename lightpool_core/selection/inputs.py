@@ -23,6 +23,8 @@ _WEAK = "weak_label"
 """What the pool calls it."""
 _GREATEST = 1e150
 """Of a number, either way: sums of such have logarithms."""
+_MOST = 1000
+"""Categories that can be balanced."""
 OTHER = "(other)"
 """Categories that a target does not mention."""
 
@@ -59,25 +61,19 @@ def classes(strategy: Strategy, candidates: Candidates) -> tuple[tuple[str, ...]
     if strategy.input.type == "PREDICTIONS":
         predictions = _predictions(strategy, candidates.annotations)
         return predictions.categories, _rows(strategy, predictions)
-    return _one_hot(_metadata(strategy, candidates.annotations, candidates.labels).tolist())
+    return _one_hot(strategy, _metadata(strategy, candidates.annotations, candidates.labels).tolist())
 
 
-def kept_counts(strategy: Strategy, categories: Sequence[str], annotations: Annotations) -> ExactDistances:
-    """(C,) how much of each of `categories` is kept already, as far as `annotations` tell."""
-    counts = np.zeros(len(categories))
+def kept_counts(strategy: Strategy, annotations: Annotations) -> dict[str, float]:
+    """How much of each category is kept already, as far as `annotations` tell."""
     if strategy.input.type == "PREDICTIONS":
         predictions = annotations.predictions.get(strategy.input.task)
         found = (predictions.categories, _rows(strategy, predictions)) if predictions else ((), np.zeros((0, 0)))
     else:
         key, known = strategy.input.key, annotations.metadata
         column = known.get(_WEAK if key == LABEL and key not in known else key)
-        found = _one_hot([] if column is None else column.tolist())
-    for name, count in zip(found[0], found[1].sum(axis=0), strict=True):
-        if name in categories:
-            counts[categories.index(name)] += count
-        elif OTHER in categories:
-            counts[categories.index(OTHER)] += count
-    return counts
+        found = _one_hot(strategy, [] if column is None else column.tolist())
+    return dict(zip(found[0], found[1].sum(axis=0).tolist(), strict=True))
 
 
 def passing(strategy: Strategy, values: ExactDistances) -> Mask:
@@ -104,6 +100,8 @@ def _metadata(strategy: Strategy, annotations: Annotations, labels: Array) -> Ar
 def _score(strategy: Strategy, annotations: Annotations) -> Array:
     task, score, known = strategy.input.task, strategy.input.score, annotations.scores
     names = [f"{task}/{score}", score] if task else [score, *(name for name in known if name.endswith(f"/{score}"))]
+    if not task and score not in known and len(names) > 2:
+        raise SettingsError(f"{strategy.place}: score {score!r} is there more than once; give its task: {names[1:]}")
     for name in names:
         if name in known:
             return known[name]
@@ -153,10 +151,15 @@ def _counted(strategy: Strategy, predictions: Predictions) -> ExactDistances:
     return np.asarray(predictions.counts[:, columns].sum(axis=1))
 
 
-def _one_hot(values: Sequence[Any]) -> tuple[tuple[str, ...], ExactDistances]:
+def _one_hot(strategy: Strategy, values: Sequence[Any]) -> tuple[tuple[str, ...], ExactDistances]:
     """Categories in sorted order, and a row with a single 1 for each value; zeros for an unknown one."""
     names = [_name(value) for value in values]
     categories = sorted({name for name in names if name is not None})
+    if len(categories) > _MOST:
+        raise SettingsError(
+            f"{strategy.place}: {strategy.input} has {len(categories)} different values, too many to balance (at most"
+            f" {_MOST}); choose a key with fewer"
+        )
     number = {name: i for i, name in enumerate(categories)}
     rows = np.zeros((len(names), len(categories)))
     known = [(i, number[name]) for i, name in enumerate(names) if name is not None]

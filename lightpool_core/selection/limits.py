@@ -41,6 +41,12 @@ class Limits:
             limits.quotas.append(Quota.of(groups, kept, most, stop.weight))
             limits.allowed[limits.quotas[-1].full()] = False
         if stop.min_seconds is not None:
+            frames = [ref for ref in candidates.refs if ref.frame is not None]
+            if frames and all(ref.time is None for ref in frames):
+                raise SettingsError(
+                    f"min_seconds {stop.min_seconds}: when frames are shown is not known from names such as"
+                    f" {frames[0].filename}; choose from a pool or from raw input, or leave it out"
+                )
             limits.spacing = Spacing(candidates.refs, stop.min_seconds)
             for ref in pool.refs:
                 limits.allowed[limits.spacing.near(ref)] = False

@@ -104,9 +104,13 @@ def finite(value: Any, place: str) -> float:
     """`value` as a finite number. Raises SettingsError naming `place`."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise SettingsError(f"{place} {_shown(value)} should be a number")
-    if not math.isfinite(value):
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
         raise SettingsError(f"{place} {_shown(value)} should be a finite number")
-    return float(value)
+    return number
 
 
 def suggestion(word: Any, known: Iterable[str]) -> str:

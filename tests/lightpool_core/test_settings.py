@@ -300,3 +300,9 @@ def test_options_add_to_those_of_the_same_plugin_and_replace_those_of_another() 
 def test_a_bad_override_is_a_settings_error(fps: str) -> None:
     with pytest.raises(SettingsError, match="fps"):
         Overrides(fps=fps).over(Settings())
+
+
+def test_fewer_samples_than_one_sequence_has_are_refused() -> None:
+    with pytest.raises(SettingsError, match="n_samples 3 is less than one sequence of 4 frames"):
+        Settings(sequence_length=4, n_samples=3)
+    assert Settings(sequence_length=4, n_samples=4).n_samples == 4

@@ -60,7 +60,9 @@ def test_targets_are_shares_of_categories_and_what_they_do_not_mention_is_not_wa
 def test_what_the_pool_has_counts() -> None:
     pool = pool_of(annotated(4, {"weather": ["sun", "fog", "snow", None]}))
     [(_, found)] = planned(annotated(6, ABOUT), (WEATHER, balance(distribution="UNIFORM")), pool=pool).balances
-    assert found.kept.tolist() == [1, 0, 1]
+    assert found.categories == ("fog", "rain", "sun", "snow")
+    assert found.kept.tolist() == [1, 0, 1, 1]
+    assert not found.rows[:, 3].any()
     [(_, found)] = planned(annotated(6, ABOUT), (WEATHER, balance(target={"sun": 1})), pool=pool).balances
     assert found.kept.tolist() == [1, 2]
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lightpool_core.candidates import Candidates
 from lightpool_core.errors import ContractViolation, SettingsError
-from lightpool_core.media.source import SampleRef, frame_name
+from lightpool_core.media.source import SampleRef, frame_name, ref_of
 from lightpool_core.selection.limits import Limits, Quota, Spacing, respected
 from lightpool_core.selection.neighbours import ArrayView
 from lightpool_core.selection.sampler import Selection
@@ -175,3 +175,9 @@ def test_a_sampler_that_chose_beyond_the_limits_is_blamed_by_name() -> None:
             " choose another sampler, or leave the limits out"
         )
         assert respected(bad, candidates, nothing(), Stop(), "Own") is bad
+
+
+def test_seconds_between_frames_of_unknown_time_are_refused() -> None:
+    unknown = dataclasses.replace(annotated(1), refs=(ref_of("clip-01-mp4.png"),))
+    with pytest.raises(SettingsError, match="min_seconds 2.0: when frames are shown is not known"):
+        Limits.of(unknown, nothing(), Stop(min_seconds=2.0))
