@@ -93,6 +93,9 @@ def _csv_batches(path: Path) -> Iterator[_Columns]:
     """All columns as they are written there, some rows at a time."""
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
         header = next(csv.reader(stream), [])
+    if len(set(header)) < len(header):
+        twice = next(name for name in header if header.count(name) > 1)
+        raise SourceError(f"embeddings file {path} has two columns {twice!r}; rename one, or give --chosen-rows")
     batches = arrow_csv.open_csv(
         path,
         read_options=arrow_csv.ReadOptions(block_size=_BLOCK_BYTES),

@@ -196,7 +196,10 @@ def _kept(path: Path, filenames: Sequence[str], shares: Shares) -> Rows:
     held: dict[str, int] = {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            for row in csv.DictReader(stream, restval=""):
+            rows = csv.DictReader(stream, restval="")
+            if not set(_HEADER) <= set(rows.fieldnames or ()):
+                raise KeyError(_HEADER)
+            for row in rows:
                 filename, name = (row[column] for column in _HEADER)
                 if name not in number:
                     known = ", ".join(number)
@@ -205,6 +208,10 @@ def _kept(path: Path, filenames: Sequence[str], shares: Shares) -> Rows:
                     raise SourceError(f"split file {path} has {filename} in two splits; leave one row")
     except (KeyError, UnicodeDecodeError, csv.Error) as error:
         raise SourceError(f"split file {path} cannot be read; it needs columns {' and '.join(_HEADER)}") from error
+    if held.keys().isdisjoint(filenames):
+        raise SourceError(
+            f"split file {path} names none of the {len(filenames)} samples; is it the file of another pool?"
+        )
     return np.array([held.get(filename, -1) for filename in filenames], dtype=np.int64)
 
 

@@ -124,7 +124,8 @@ def _summary(report: Report) -> Iterator[tuple[str, object]]:
     yield from console.achieved(report.achieved)
     if samples.candidates and not samples.selected:
         whole = f", or no video has {report.sequence_length} frames in a row" if report.sequence_length else ""
-        yield "", f"nothing differs enough{whole}: no new version"
+        limited = report.achieved or report.max_per or report.min_seconds is not None
+        yield "", f"nothing {'meets the conditions' if limited else 'differs enough'}{whole}: no new version"
     yield from _pace(report.pace)
     yield "seconds", ", ".join(f"{name} {seconds:.1f}" for name, seconds in report.seconds.items())
 

@@ -174,17 +174,15 @@ def _complaints() -> Iterator[list[str]]:
     """What labelformat logs about label files, all but that there are none for some picture."""
     said: list[str] = []
 
-    class Listener(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            message = record.getMessage()
-            if "does not exist" not in message:
-                said.append(message)
+    def listen(record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        if "does not exist" not in message:
+            said.append(message)
+        return False  # and nobody else hears it
 
-    logger, listener = logging.getLogger("labelformat.formats.yolov8"), Listener()
-    propagated, logger.propagate = logger.propagate, False
-    logger.addHandler(listener)
+    logger = logging.getLogger("labelformat.formats.yolov8")
+    logger.addFilter(listen)
     try:
         yield said
     finally:
-        logger.removeHandler(listener)
-        logger.propagate = propagated
+        logger.removeFilter(listen)

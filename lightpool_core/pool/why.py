@@ -166,6 +166,8 @@ def _because(found: dict[str, Any], report: dict[str, Any]) -> str:
         return "sequence"
     if closest is not None and distance is not None and distance < closest + _ROUNDING:
         return "min_distance"
+    if report.get("achieved") or report.get("max_per") or report.get("min_seconds") is not None:
+        return "sampler"  # a threshold, a limit, or another objective: there is no telling from distances and counts
     full = samples["selected"] + (length or 1) > Stop(report["n_samples"]).count(samples["candidates"])
     return "n_samples" if full else "sampler"
 
