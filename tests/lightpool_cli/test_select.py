@@ -180,6 +180,13 @@ def test_a_file_with_flags_is_written_back_whole(lightpool, tmp_path):
     assert lightpool(*again).json["selected"] == []
 
 
+def test_columns_of_one_name_are_not_written_back_as_one(lightpool, tmp_path):
+    file, out = tmp_path / "f.csv", tmp_path / "out.csv"
+    file.write_text("filenames,embedding_0,embedding_1,masked,selected,labels,k,k\na,1,0,0,0,1,2,3\n")
+    assert "two columns 'k'" in lightpool.fails("select", "--embeddings", file, "--n-samples", 1, "--output", out)
+    assert not out.exists()
+
+
 def test_all_rows_of_a_plain_file_are_written_when_asked_for(lightpool, circle, tmp_path):
     select = ("select", "--embeddings", circle, "--n-samples", 2, "--output", tmp_path / "out.csv")
     chosen = lightpool(*select, "--all-rows").lines

@@ -178,6 +178,8 @@ def test_a_kept_split_that_divides_what_belongs_together_is_told(lightpool, fram
         ("filename,split\nv00-0-mp4.png,test\n", "in 'test', and the splits are train, val"),
         ("filename,split\na,val\na,train\n", "has a in two splits"),
         ("name,split\na,val\n", "needs columns filename and split"),
+        ("", "needs columns filename and split"),
+        ("filename,split\nstranger.png,val\n", "names none of the"),
         ("filename,split\na\n", "has a in '', and the splits are train, val"),
     ],
 )

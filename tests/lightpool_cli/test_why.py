@@ -170,6 +170,17 @@ def test_enough_samples_are_a_reason(lightpool, draw, tmp_path):
     assert "n_samples was 0, and 0 were chosen" in lightpool("history", "show", 1, "--pool", pool, "--why", left).out
 
 
+def test_a_limit_is_not_taken_for_a_count(lightpool, draw, tmp_path):
+    for seed in range(3):
+        draw(tmp_path / "in" / f"{seed}.png", seed)
+    pool = tmp_path / "pool"
+    lightpool.append(pool, "--input", tmp_path / "in", "--n-samples", 1, "--max-per", "folder=1")
+    left = sorted({f"{seed}.png" for seed in range(3)} - set(Datapool.open(pool).filenames))[0]
+    assert "diversity left it out" in lightpool("history", "show", 1, "--pool", pool, "--why", left).out
+    draw(tmp_path / "in" / "more.png", 7)
+    assert "nothing meets the conditions: no new version" in lightpool("append", "--pool", pool).out
+
+
 def test_with_nothing_kept_there_is_no_distance(lightpool, draw, tmp_path):
     draw(tmp_path / "in" / "a.png", 1)
     lightpool.append(tmp_path / "pool", "--input", tmp_path / "in", "--n-samples", 0)
