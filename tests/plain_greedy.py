@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from lightpool_core.arrays import Embeddings
+from lightpool_core.selection.counts import Counts
 from lightpool_core.selection.greedy import Goals
 from lightpool_core.selection.limits import Limits, Quota, Spacing
-from lightpool_core.selection.objectives import Balance, Sum, by_distinct_rows
+from lightpool_core.selection.objectives import Balance, Sum
 from lightpool_core.selection.sampler import Selection
 from lightpool_core.selection.stop import Stop
 from tests.strategies import distance_matrix, squares_to
@@ -18,6 +19,18 @@ from tests.strategies import distance_matrix, squares_to
 TOLERANCE = 1e-9
 """Between scores that differ by rounding only, at strength 1."""
 LEAST = 1e-300
+
+
+def distinct(table: np.ndarray) -> tuple[Counts, np.ndarray]:
+    """The distinct rows of a full table (N, C), and which of them each row is."""
+    return Counts.of_table(tuple(map(str, range(table.shape[1]))), table).distinct()
+
+
+def full(counts: Counts) -> np.ndarray:
+    """`counts` as a full table (N, C)."""
+    table = np.zeros((counts.n, len(counts.categories)))
+    table[counts.rows, counts.columns] = counts.values
+    return table
 
 
 @dataclass(frozen=True)
@@ -33,9 +46,7 @@ class Wanted:
     @property
     def goals(self) -> Goals:
         """The same for the engine."""
-        balances = [
-            Balance(*by_distinct_rows(rows), target, kept, strength) for rows, target, kept, strength in self.balances
-        ]
+        balances = [Balance(*distinct(rows), target, kept, strength) for rows, target, kept, strength in self.balances]
         return Goals([Sum(values, strength) for values, strength in self.sums], balances, self.diversity)
 
     @property

@@ -53,7 +53,7 @@ class Cells:
     @classmethod
     def over(cls, rows: Embeddings) -> Cells:
         """The cells of `rows` (M, D)."""
-        basis = _basis(rows)
+        basis = principal_basis(rows)
         size = basis.shape[1] + 1 if basis.shape[1] else rows.shape[1]
         vectors, cosines = np.empty((0, size), dtype=np.float32), np.empty(0, dtype=np.float32)
         nowhere = np.zeros(1, dtype=np.int64)
@@ -94,21 +94,26 @@ class Cells:
 
     def prefixes_of(self, rows: Embeddings) -> Embeddings:
         """(M, S) prefixes of `rows` (M, D)."""
-        size = self.basis.shape[1]
-        if not size:
-            return np.asarray(rows)
-        prefixes = np.empty((len(rows), size + 1), dtype=np.float32)
-        for start in range(0, len(rows), _BLOCK):
-            wide = rows[start : start + _BLOCK].astype(np.float64)
-            along = wide @ self.basis
-            rest = np.einsum("md,md->m", wide, wide) - np.einsum("ms,ms->m", along, along)
-            prefixes[start : start + _BLOCK, :size] = along
-            prefixes[start : start + _BLOCK, size] = np.sqrt(np.maximum(rest, 0.0))
-        return prefixes
+        return prefixes_along(self.basis, rows)
 
 
-def _basis(rows: Embeddings) -> Vectors:
-    """The principal directions of a sample of `rows`, in float64; of long rows only."""
+def prefixes_along(basis: Vectors, rows: Embeddings) -> Embeddings:
+    """(M, S) prefixes of `rows` (M, D) along the columns of `basis` (D, S - 1); `rows` themselves where it has none."""
+    size = basis.shape[1]
+    if not size:
+        return np.asarray(rows)
+    prefixes = np.empty((len(rows), size + 1), dtype=np.float32)
+    for start in range(0, len(rows), _BLOCK):
+        wide = rows[start : start + _BLOCK].astype(np.float64)
+        along = wide @ basis
+        rest = np.einsum("md,md->m", wide, wide) - np.einsum("ms,ms->m", along, along)
+        prefixes[start : start + _BLOCK, :size] = along
+        prefixes[start : start + _BLOCK, size] = np.sqrt(np.maximum(rest, 0.0))
+    return prefixes
+
+
+def principal_basis(rows: Embeddings) -> Vectors:
+    """(D, S - 1) the principal directions of a sample of `rows` (M, D), in float64; (D, 0) of short rows."""
     dim = rows.shape[1]
     if dim <= _PREFIX:
         return np.empty((dim, 0))

@@ -14,10 +14,11 @@ from lightpool_core.arrays import ExactDistances, Mask, Rows
 from lightpool_core.candidates import Candidates
 from lightpool_core.errors import SettingsError
 from lightpool_core.report import Achieved
+from lightpool_core.selection.counts import Counts
 from lightpool_core.selection.density import similarity, typicality
 from lightpool_core.selection.greedy import Goals
 from lightpool_core.selection.inputs import OTHER, classes, kept_counts, numbers, passing
-from lightpool_core.selection.objectives import Balance, Sum, by_distinct_rows
+from lightpool_core.selection.objectives import Balance, Sum
 from lightpool_core.selection.sampler import PoolView, Selection
 from lightpool_core.selection.strategies import Strategy
 
@@ -45,8 +46,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class _Classes:
-    categories: tuple[str, ...]
-    rows: ExactDistances
+    counts: Counts
     """(N, C)"""
     target: ExactDistances
     """(C,)"""
@@ -54,7 +54,7 @@ class _Classes:
     """(C,) of the pool."""
 
     def balance(self, strategy: Strategy) -> Balance:
-        return Balance(*by_distinct_rows(self.rows), self.target, self.kept, strategy.strength)
+        return Balance(*self.counts.distinct(), self.target, self.kept, strategy.strength)
 
 
 def plan_of(
@@ -106,10 +106,11 @@ def achieved(plan: Plan, selection: Selection, radius: float | None) -> tuple[Ac
 
 
 def _shares(strategy: Strategy, found: _Classes, chosen: Rows) -> Achieved:
-    counts = found.kept + found.rows[chosen].sum(axis=0)
+    counts = found.kept + found.counts.by_category(chosen)
     shares = counts / counts.sum() if counts.sum() > 0 else counts
-    targets = dict(zip(found.categories, found.target.tolist(), strict=True))
-    return Achieved(str(strategy), dict(zip(found.categories, shares.tolist(), strict=True)), targets)
+    names = found.counts.categories
+    targets = dict(zip(names, found.target.tolist(), strict=True))
+    return Achieved(str(strategy), dict(zip(names, shares.tolist(), strict=True)), targets)
 
 
 def _mean(values: ExactDistances) -> float:
@@ -135,38 +136,35 @@ def _at_least_0(values: ExactDistances) -> ExactDistances:
 
 def _classes(strategy: Strategy, candidates: Candidates, pool: PoolView, weight: int) -> _Classes:
     """What `strategy` balances; each candidate counts as `weight` samples."""
-    categories, rows = classes(strategy, candidates)
     kept = {name: count for name, count in kept_counts(strategy, pool.annotations).items() if count}
-    more = tuple(sorted(kept.keys() - set(categories)))
-    categories, rows = (*categories, *more), np.pad(rows * weight, ((0, 0), (0, len(more))))
-    counts = np.array([kept.get(name, 0.0) for name in categories])
+    counts = classes(strategy, candidates).times(weight)
+    more = sorted(kept.keys() - set(counts.categories))
+    counts = counts.recast((*counts.categories, *more), range(len(counts.categories)))
     if strategy.distribution == "TARGET":
-        categories, rows, counts = _as_targeted(strategy, categories, rows, counts)
-        target = np.array([strategy.target.get(name, 0.0) for name in categories])
+        counts = _as_targeted(strategy, counts)
+        target = np.array([strategy.target.get(name, 0.0) for name in counts.categories])
     elif strategy.distribution == "UNIFORM":
-        target = np.ones(len(categories))
+        target = np.ones(len(counts.categories))
     else:
-        target = rows.sum(axis=0)
+        target = counts.by_category()
     total = target.sum()
     if not total > 0:
         raise SettingsError(f"{strategy.place}: {strategy.input} is unknown for all candidates; nothing to balance")
-    return _Classes(categories, rows, target / total, counts)
+    held = np.zeros(len(target))
+    place = {name: i for i, name in enumerate(counts.categories)}
+    for name, count in kept.items():
+        held[place.get(name, -1)] += count  # the last is OTHER
+    return _Classes(counts, target / total, held)
 
 
-def _as_targeted(
-    strategy: Strategy, categories: tuple[str, ...], rows: ExactDistances, counts: ExactDistances
-) -> tuple[tuple[str, ...], ExactDistances, ExactDistances]:
+def _as_targeted(strategy: Strategy, counts: Counts) -> Counts:
     """The categories of the target first, then one for all that it does not mention, if there are any."""
-    wanted = tuple(strategy.target)
-    if not set(wanted) & set(categories):
-        have = ", ".join(categories[:10]) or "nothing"
+    wanted = {name: i for i, name in enumerate(strategy.target)}
+    others = [name for name in counts.categories if name not in wanted]
+    if len(others) == len(counts.categories):
+        have = ", ".join(others[:10]) or "nothing"
         raise SettingsError(
             f"{strategy.place}.strategy.target: none of {', '.join(wanted)} occurs in {strategy.input}; it has {have}"
         )
-    both = np.vstack([rows, counts])
-    columns = [both[:, categories.index(name)] if name in categories else np.zeros(len(both)) for name in wanted]
-    others = [i for i, name in enumerate(categories) if name not in wanted]
-    if others:
-        columns.append(both[:, others].sum(axis=1))
-    found = np.column_stack(columns)
-    return (*wanted, *([OTHER] if others else [])), found[:-1], found[-1]
+    columns = [wanted.get(name, len(wanted)) for name in counts.categories]
+    return counts.recast((*wanted, *([OTHER] if others else [])), columns)

@@ -1,12 +1,11 @@
 """What the inputs of strategies say of each sample: a number, or how it divides among categories.
 
-N: samples. C: categories.
+N: samples.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from lightpool_core.annotations import Annotations, Predictions
 from lightpool_core.arrays import Array, ExactDistances, Mask
 from lightpool_core.candidates import Candidates
 from lightpool_core.errors import SettingsError
+from lightpool_core.selection.counts import Counts
 from lightpool_core.selection.strategies import Strategy
 
 LABEL = "label"
@@ -23,8 +23,6 @@ _WEAK = "weak_label"
 """What the pool calls it."""
 _GREATEST = 1e150
 """Of a number, either way: sums of such have logarithms."""
-_MOST = 1000
-"""Categories that can be balanced."""
 OTHER = "(other)"
 """Categories that a target does not mention."""
 
@@ -53,27 +51,26 @@ def numbers(strategy: Strategy, candidates: Candidates, rng: np.random.Generator
     return values
 
 
-def classes(strategy: Strategy, candidates: Candidates) -> tuple[tuple[str, ...], ExactDistances]:
-    """The categories that `strategy` balances, and how each candidate divides among them (N, C).
+def classes(strategy: Strategy, candidates: Candidates) -> Counts:
+    """How the candidates divide among the categories that `strategy` balances.
 
-    Nothing is known of a candidate with zeros. Raises SettingsError naming the place.
+    Nothing is known of one with nothing in it. Raises SettingsError naming the place.
     """
     if strategy.input.type == "PREDICTIONS":
-        predictions = _predictions(strategy, candidates.annotations)
-        return predictions.categories, _rows(strategy, predictions)
-    return _one_hot(strategy, _metadata(strategy, candidates.annotations, candidates.labels).tolist())
+        return _counts(strategy, _predictions(strategy, candidates.annotations))
+    return Counts.of_names(_names(_metadata(strategy, candidates.annotations, candidates.labels)))
 
 
 def kept_counts(strategy: Strategy, annotations: Annotations) -> dict[str, float]:
     """How much of each category is kept already, as far as `annotations` tell."""
     if strategy.input.type == "PREDICTIONS":
         predictions = annotations.predictions.get(strategy.input.task)
-        found = (predictions.categories, _rows(strategy, predictions)) if predictions else ((), np.zeros((0, 0)))
+        found = _counts(strategy, predictions) if predictions else Counts.of_names([])
     else:
         key, known = strategy.input.key, annotations.metadata
         column = known.get(_WEAK if key == LABEL and key not in known else key)
-        found = _one_hot(strategy, [] if column is None else column.tolist())
-    return dict(zip(found[0], found[1].sum(axis=0).tolist(), strict=True))
+        found = Counts.of_names([] if column is None else _names(column))
+    return dict(zip(found.categories, found.by_category().tolist(), strict=True))
 
 
 def passing(strategy: Strategy, values: ExactDistances) -> Mask:
@@ -132,10 +129,11 @@ def _floats(strategy: Strategy, column: Array) -> ExactDistances:
         ) from None
 
 
-def _rows(strategy: Strategy, predictions: Predictions) -> ExactDistances:
-    """(N, C) objects of each category, or as Lightly does the sum of their distributions; 0 for unknown."""
+def _counts(strategy: Strategy, predictions: Predictions) -> Counts:
+    """Objects of each category, or as Lightly does the sum of their distributions; nothing where unknown."""
     counts, shares = np.nan_to_num(predictions.counts), np.nan_to_num(predictions.shares)
-    return counts if strategy.input.name == "CATEGORY_COUNT" else shares * counts.sum(axis=1, keepdims=True)
+    table = counts if strategy.input.name == "CATEGORY_COUNT" else shares * counts.sum(axis=1, keepdims=True)
+    return Counts.of_table(predictions.categories, table)
 
 
 def _counted(strategy: Strategy, predictions: Predictions) -> ExactDistances:
@@ -151,22 +149,8 @@ def _counted(strategy: Strategy, predictions: Predictions) -> ExactDistances:
     return np.asarray(predictions.counts[:, columns].sum(axis=1))
 
 
-def _one_hot(strategy: Strategy, values: Sequence[Any]) -> tuple[tuple[str, ...], ExactDistances]:
-    """Categories in sorted order, and a row with a single 1 for each value; zeros for an unknown one."""
-    names = [_name(value) for value in values]
-    categories = sorted({name for name in names if name is not None})
-    if len(categories) > _MOST:
-        raise SettingsError(
-            f"{strategy.place}: {strategy.input} has {len(categories)} different values, too many to balance (at most"
-            f" {_MOST}); choose a key with fewer"
-        )
-    number = {name: i for i, name in enumerate(categories)}
-    rows = np.zeros((len(names), len(categories)))
-    known = [(i, number[name]) for i, name in enumerate(names) if name is not None]
-    if known:
-        i, j = zip(*known, strict=True)
-        rows[list(i), list(j)] = 1.0
-    return tuple(categories), rows
+def _names(column: Array) -> list[str | None]:
+    return [_name(value) for value in column.tolist()]
 
 
 def _name(value: Any) -> str | None:

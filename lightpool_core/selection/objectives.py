@@ -3,7 +3,7 @@
 The score of a candidate is the sum of strength × log of what each objective would be with it: their product, each
 to the power of its strength. For few picks that is nearly the product of the candidates' own values, for many the
 sum of what each adds relative to what is there. Logarithms of potentials are given for candidates by row.
-N: candidates. U: distinct rows of shares. C: categories.
+N: candidates. U: distinct rows of counts. C: categories.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lightpool_core.arrays import ExactDistances, Rows
+from lightpool_core.selection.counts import Counts
 
 _LEAST = 1e-300
 """In place of 0 in a logarithm."""
@@ -60,7 +61,7 @@ class Balance:
     1 when met, less otherwise: 1 / (1 + KL(target, shares) / H(target)) but for a constant factor.
     """
 
-    rows: ExactDistances
+    rows: Counts
     """(U, C) what a candidate adds to each category."""
     which: Rows
     """(N,) which of these a candidate is."""
@@ -69,10 +70,17 @@ class Balance:
     counts: ExactDistances
     """(C,) of what is chosen, the pool's included."""
     strength: float = 1.0
+    _sizes: ExactDistances = field(init=False)
+    """How much a candidate adds to all categories together: the different amounts."""
+    _size_of: Rows = field(init=False)
+    """(U,) which of these."""
     _now: ExactDistances = field(init=False)
     _marked: ExactDistances = field(init=False)
 
     def __post_init__(self) -> None:
+        self.counts = self.counts.copy()
+        self._sizes, size_of = np.unique(np.round(self.rows.by_sample(), _DIGITS), return_inverse=True)
+        self._size_of = size_of.reshape(-1)
         self._now = self._marked = self._potentials()
 
     def logs(self, rows: Rows) -> ExactDistances:
@@ -81,7 +89,8 @@ class Balance:
 
     def take(self, row: int) -> None:
         """See Sum."""
-        self.counts = self.counts + self.rows[self.which[row]]
+        added = self.rows.row(self.which[row])
+        self.counts[self.rows.columns[added]] += self.rows.values[added]
         self._now = self._potentials()
 
     def mark(self) -> None:
@@ -93,12 +102,20 @@ class Balance:
         return float((self._now - self._marked).max(initial=0.0))
 
     def _potentials(self) -> ExactDistances:
-        """(U,)"""
-        after = self.counts + self.rows
-        totals = after.sum(axis=1, keepdims=True)
-        shares = np.divide(after, totals, out=np.zeros_like(after), where=totals > 0)
+        """(U,)
+
+        A candidate changes the shares of all categories alike, by what it adds in all, but those of the few that
+        are in it.
+        """
+        rows, columns, added = self.rows.rows, self.rows.columns, self.rows.values
+        totals = self.counts.sum() + self._sizes
+        shares = self.counts / np.where(totals > 0, totals, 1.0)[:, None]
+        alike = np.log(shares + _SHARE) @ self.target
+        counts, total = self.counts[columns], totals[self._size_of[rows]]
+        own = np.log((counts + added) / total + _SHARE) - np.log(counts / total + _SHARE)
+        own = np.bincount(rows, own * self.target[columns], minlength=self.rows.n)
         # Rounded, so that what is a tie but for the order of a sum is one.
-        entropies = np.round(-(np.log(shares + _SHARE) @ self.target), _DIGITS)
+        entropies = np.round(-(alike[self._size_of] + own), _DIGITS)
         return np.asarray(-self.strength * np.log(np.maximum(entropies, _LEAST)))
 
 
@@ -111,9 +128,3 @@ def log_growth(before: float, now: float, values: tuple[float, float], strength:
         return 0.0
     ends = [strength * (np.log(max(now + v, _LEAST)) - np.log(max(before + v, _LEAST))) for v in values]
     return float(max(ends))
-
-
-def by_distinct_rows(rows: ExactDistances) -> tuple[ExactDistances, Rows]:
-    """The distinct of `rows` (N, C), (U, C), and which of these each row is (N,)."""
-    distinct, which = np.unique(rows, axis=0, return_inverse=True)
-    return distinct, which.reshape(-1).astype(np.int64)

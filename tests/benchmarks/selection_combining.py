@@ -11,12 +11,14 @@ import numpy as np
 from selection_contest import Peer, Row, Settings, contest
 from selection_data import SEED, data_file
 
+from lightpool_core.annotations import Annotations
 from lightpool_core.arrays import Embeddings, ExactDistances, Rows
-from lightpool_core.selection.greedy import Goals, greedy
-from lightpool_core.selection.limits import Limits
+from lightpool_core.candidates import Candidates
+from lightpool_core.media.source import SampleRef
+from lightpool_core.selection.combined import combined
 from lightpool_core.selection.neighbours import ArrayView
-from lightpool_core.selection.objectives import Balance, Sum, by_distinct_rows
 from lightpool_core.selection.stop import Stop
+from lightpool_core.selection.strategy_config import parsed_strategies
 
 _CATEGORIES = 10
 _CLOSE = 1e-3
@@ -40,11 +42,13 @@ class Combining:
         embeddings = np.load(data_file(settings.work, self.kind, self.n, self.dim))
         rng = np.random.default_rng(SEED)
         weights = rng.random(self.n)
-        classes = np.eye(_CATEGORIES)[rng.choice(_CATEGORIES, self.n, p=rng.dirichlet(np.ones(_CATEGORIES)))]
+        class_of = rng.choice(_CATEGORIES, self.n, p=rng.dirichlet(np.ones(_CATEGORIES)))
+        classes = np.eye(_CATEGORIES)[class_of]
+        candidates = _candidates(embeddings, weights, class_of)
         target = np.full(_CATEGORIES, 1 / _CATEGORIES)
         mundig = _Mundig(embeddings, weights, classes, target)
         result = contest(
-            lambda: _ours(embeddings, weights, classes, target, self.k, settings.device),
+            lambda: _ours(candidates, self.k, settings.device),
             [Peer("lightly-mundig", lambda _: mundig.picks(self.k), mundig.prepare)],
             settings,
         )
@@ -78,19 +82,27 @@ class _Mundig:
         return np.asarray(self._selection.run_selection([], len(self._embeddings), k), dtype=np.int64)
 
 
-def _ours(
-    embeddings: Embeddings,
-    weights: ExactDistances,
-    classes: ExactDistances,
-    target: ExactDistances,
-    k: int,
-    device: str,
-) -> Rows:
-    nothing = ArrayView(np.empty((0, embeddings.shape[1]), dtype=np.float32))
-    balance = Balance(*by_distinct_rows(classes), target, np.zeros(len(target)))
-    goals = Goals([Sum(weights)], [balance], 1.0)
-    limits = Limits(np.ones(len(embeddings), dtype=bool))
-    return greedy(embeddings, nothing, Stop(n_samples=k), goals, limits, device=device).picks.rows[:k]
+def _candidates(embeddings: Embeddings, weights: ExactDistances, classes: Rows) -> Candidates:
+    metadata = {"weight": weights, "class": np.array([f"class {number}" for number in classes], dtype=object)}
+    refs = tuple(SampleRef(name, name) for name in (f"{number:07}.jpg" for number in range(len(embeddings))))
+    labels = np.zeros(len(embeddings), dtype=np.int64)
+    return Candidates(embeddings, labels, refs, annotations=Annotations(metadata))
+
+
+def _ours(candidates: Candidates, k: int, device: str) -> Rows:
+    nothing = ArrayView(candidates.embeddings[:0])
+    strategies = parsed_strategies(
+        (
+            {"input": {"type": "EMBEDDINGS"}, "strategy": {"type": "DIVERSITY"}},
+            {"input": {"type": "METADATA", "key": "weight"}, "strategy": {"type": "WEIGHTS"}},
+            {
+                "input": {"type": "METADATA", "key": "class"},
+                "strategy": {"type": "BALANCE", "distribution": "UNIFORM"},
+            },
+        )
+    )
+    rng = np.random.default_rng(SEED)
+    return combined(strategies, candidates, nothing, Stop(n_samples=k), rng, device=device).indices
 
 
 def _objective(

@@ -15,6 +15,7 @@ from lightpool_core.selection.neighbours import ArrayView
 from lightpool_core.selection.sampler import Selection
 from lightpool_core.selection.strategies import Input, Strategy
 from tests.annotated import EMBEDDINGS, annotated, nothing, pool_of, predicted, strategies
+from tests.plain_greedy import full
 
 WEATHER: Mapping[str, Any] = {"type": "METADATA", "key": "weather"}
 SPEED: Mapping[str, Any] = {"type": "METADATA", "key": "speed"}
@@ -48,21 +49,21 @@ def test_targets_are_shares_of_categories_and_what_they_do_not_mention_is_not_wa
     wanted: Any, categories: tuple[str, ...], target: list[float]
 ) -> None:
     [(_, found)] = planned(annotated(6, ABOUT), (WEATHER, wanted)).balances
-    assert found.categories == categories
+    assert found.counts.categories == categories
     np.testing.assert_allclose(found.target, target)
-    assert found.rows.sum() == 5
-    assert found.rows[4].tolist() == [0] * len(categories)
+    assert full(found.counts).sum() == 5
+    assert full(found.counts)[4].tolist() == [0] * len(categories)
     if categories[-1] == "(other)":
         others = [row for row in range(6) if ABOUT["weather"][row] not in {None, *wanted["target"]}]
-        assert np.flatnonzero(found.rows[:, -1]).tolist() == others
+        assert np.flatnonzero(full(found.counts)[:, -1]).tolist() == others
 
 
 def test_what_the_pool_has_counts() -> None:
     pool = pool_of(annotated(4, {"weather": ["sun", "fog", "snow", None]}))
     [(_, found)] = planned(annotated(6, ABOUT), (WEATHER, balance(distribution="UNIFORM")), pool=pool).balances
-    assert found.categories == ("fog", "rain", "sun", "snow")
+    assert found.counts.categories == ("fog", "rain", "sun", "snow")
     assert found.kept.tolist() == [1, 0, 1, 1]
-    assert not found.rows[:, 3].any()
+    assert not full(found.counts)[:, 3].any()
     [(_, found)] = planned(annotated(6, ABOUT), (WEATHER, balance(target={"sun": 1})), pool=pool).balances
     assert found.kept.tolist() == [1, 2]
 
@@ -87,8 +88,8 @@ def test_the_target_of_predictions_may_be_a_category_that_no_candidate_has() -> 
     about = annotated(2, predictions={"t": predicted(["dog", "cat"], [[1, 0], [1, 0]])})
     given = {"type": "PREDICTIONS", "task": "t", "name": "CLASS_DISTRIBUTION"}
     [(_, found)] = planned(about, (given, balance(target={"cat": 1}))).balances
-    assert found.categories == ("cat", "(other)")
-    assert found.rows.tolist() == [[0, 1], [0, 1]]
+    assert found.counts.categories == ("cat", "(other)")
+    assert full(found.counts).tolist() == [[0, 1], [0, 1]]
 
 
 def test_diversity_cannot_be_there_twice() -> None:

@@ -11,6 +11,7 @@ from lightpool_core.candidates import Candidates
 from lightpool_core.errors import SettingsError
 from lightpool_core.selection.inputs import classes, kept_counts, numbers
 from tests.annotated import annotated, predicted, strategies
+from tests.plain_greedy import full
 
 PEOPLE = predicted(["person", "dog", "cat"], [[2, 1, 0], [0, 0, 0], [1, 0, 3]])
 
@@ -24,8 +25,8 @@ def read(
 
 def divided(candidates: Candidates, given: Mapping[str, Any]) -> tuple[tuple[str, ...], list[list[float]]]:
     [strategy] = strategies((given, {"type": "BALANCE", "distribution": "UNIFORM"}))
-    categories, rows = classes(strategy, candidates)
-    return categories, rows.tolist()
+    found = classes(strategy, candidates)
+    return found.categories, full(found).tolist()
 
 
 def complaint(candidates: Candidates, given: Mapping[str, Any], wanted: Mapping[str, Any] | None = None) -> str:
@@ -236,9 +237,3 @@ def test_pictures_without_predictions_cannot_be_counted() -> None:
         annotated(2, predictions={"t": unknown}), {"type": "PREDICTIONS", "task": "t", "name": "CATEGORY_COUNT"}
     )
     assert said.startswith("PREDICTIONS t CATEGORY_COUNT is unknown for 1 of 2 candidates, the first 00001.png")
-
-
-def test_a_key_with_a_value_of_its_own_for_each_is_not_balanced() -> None:
-    about = annotated(1001, {"time": [f"t{i}" for i in range(1001)]})
-    with pytest.raises(SettingsError, match="METADATA time has 1001 different values, too many to balance"):
-        divided(about, metadata("time"))

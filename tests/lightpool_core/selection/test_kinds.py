@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 
 from lightpool_core.selection import kinds as module
+from lightpool_core.selection.counts import Counts
 from lightpool_core.selection.kinds import Kinds
-from lightpool_core.selection.objectives import Balance, by_distinct_rows
+from lightpool_core.selection.objectives import Balance
 
 
 def balance(*classes: int) -> Balance:
-    rows = np.eye(max(classes) + 1)[list(classes)]
-    return Balance(*by_distinct_rows(rows), np.ones(rows.shape[1]) / rows.shape[1], np.zeros(rows.shape[1]))
+    counts = Counts.of_names([str(number) for number in classes])
+    c = len(counts.categories)
+    return Balance(*counts.distinct(), np.ones(c) / c, np.zeros(c))
 
 
 def test_candidates_are_of_one_kind_where_every_balance_sees_them_alike() -> None:

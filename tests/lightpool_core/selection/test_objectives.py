@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lightpool_core.selection.objectives import Balance, Sum, by_distinct_rows, log_growth
+from lightpool_core.selection.objectives import Balance, Sum, log_growth
 from lightpool_core.selection.products import float32_margin
 from lightpool_core.selection.spread import Spread
+from tests.plain_greedy import distinct
 from tests.strategies import KINDS, distance_matrix, unit_vectors
 
 TOTALS = st.one_of(st.just(0.0), st.floats(1e-6, 1e6))
@@ -36,7 +37,7 @@ def test_no_sum_grows_by_more_than_it_says(seed: int, strength: float) -> None:
 def test_no_balance_grows_by_more_than_it_says(seed: int, strength: float) -> None:
     rng = np.random.default_rng(seed)
     rows = rng.integers(0, 3, (12, 3)).astype(np.float64)
-    balance = Balance(*by_distinct_rows(rows), rng.dirichlet(np.ones(3)), np.zeros(3), strength)
+    balance = Balance(*distinct(rows), rng.dirichlet(np.ones(3)), np.zeros(3), strength)
     for row in rng.integers(0, 12, 6).tolist():
         before = balance.logs(all_of(12))
         balance.mark()
@@ -64,7 +65,7 @@ def test_the_logarithm_of_a_sum_is_that_with_the_candidate() -> None:
 
 
 def test_balance_is_best_where_the_shares_are_the_target() -> None:
-    rows, which = by_distinct_rows(np.array([[1.0, 0], [0, 1], [1, 1]]))
+    rows, which = distinct(np.array([[1.0, 0], [0, 1], [1, 1]]))
     balance = Balance(rows, which, np.array([0.25, 0.75]), np.array([1.0, 2.0]))
     logs = balance.logs(all_of(3))
     assert logs.argmax() == 1
@@ -73,7 +74,7 @@ def test_balance_is_best_where_the_shares_are_the_target() -> None:
 
 
 def test_balance_has_finite_logarithms_at_all_extremes() -> None:
-    rows, which = by_distinct_rows(np.array([[0.0, 0], [1, 0], [0, 1]]))
+    rows, which = distinct(np.array([[0.0, 0], [1, 0], [0, 1]]))
     for target in ([1.0, 0.0], [0.5, 0.5]):
         for strength in (1.0, -1.0):
             balance = Balance(rows, which, np.array(target), np.zeros(2), strength)
@@ -83,16 +84,27 @@ def test_balance_has_finite_logarithms_at_all_extremes() -> None:
 def test_ties_among_classes_are_ties_to_the_last_digit() -> None:
     """Whatever the order in which a sum over classes is made."""
     for c in range(2, 30):
-        balance = Balance(*by_distinct_rows(np.eye(c)), np.ones(c) / c, np.zeros(c))
+        balance = Balance(*distinct(np.eye(c)), np.ones(c) / c, np.zeros(c))
         assert np.ptp(balance.logs(all_of(c))) == 0
 
 
-def test_distinct_rows_lead_back_to_all_rows() -> None:
-    rows = np.array([[1.0, 0], [0, 1], [1, 0], [0.5, 0.5]])
-    distinct, which = by_distinct_rows(rows)
-    assert len(distinct) == 3
-    assert distinct[which].tolist() == rows.tolist()
-    assert which.dtype == np.int64
+@settings(deadline=None, max_examples=200)
+@given(st.integers(0, 2**32 - 1), STRENGTHS, st.sampled_from([2, 3, 40]))
+def test_a_balance_is_the_entropy_of_the_target_over_the_cross_entropy(seed: int, strength: float, c: int) -> None:
+    """As worked out from full tables, whatever is in a candidate: nothing, one category, many, in any amounts."""
+    rng = np.random.default_rng(seed)
+    table = np.where(rng.random((12, c)) < 0.4, rng.integers(1, 4, (12, c)) * rng.choice([1.0, 0.3]), 0.0)
+    target, counts = rng.dirichlet(np.ones(c)), rng.integers(0, 2, c).astype(float)
+    balance = Balance(*distinct(table), target, counts, strength)
+    for row in (0, 5, 5):
+        after = counts + table
+        shares = after / np.maximum(after.sum(axis=1, keepdims=True), 1e-9)
+        entropies = -(np.log(shares + 1e-10) @ target)
+        np.testing.assert_allclose(
+            balance.logs(all_of(12)), -strength * np.log(np.maximum(entropies, 1e-12)), atol=1e-6
+        )
+        balance.take(row)
+        counts = counts + table[row]
 
 
 @pytest.mark.parametrize("kind", KINDS)
