@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lightpool_core.selection import spread as module
 from lightpool_core.selection.objectives import Balance, Sum, log_growth
 from lightpool_core.selection.products import float32_margin
 from lightpool_core.selection.spread import Spread
@@ -109,9 +110,13 @@ def test_a_balance_is_the_entropy_of_the_target_over_the_cross_entropy(seed: int
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("n_pool", [0, 5])
-def test_the_spread_is_the_sum_of_squared_distances_to_the_nearest_other(kind: str, n_pool: int) -> None:
-    rows, pool = unit_vectors(40, 6, kind), unit_vectors(n_pool, 6, kind, seed=1)
-    spread = Spread(40, 6, float32_margin(6))
+@pytest.mark.parametrize("dim", [6, 200])
+def test_the_spread_is_the_sum_of_squared_distances_to_the_nearest_other(
+    kind: str, n_pool: int, dim: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_MANY", 20)  # from here on prefixes rule out most picks
+    rows, pool = unit_vectors(40, dim, kind), unit_vectors(n_pool, dim, kind, seed=1)
+    spread = Spread(40, dim, float32_margin(dim))
     assert spread.total == 0
     for i, row in enumerate(rows):
         kept = np.concatenate([pool, rows[:i]])
