@@ -79,8 +79,7 @@ class Bounds:
         if self.spacing:
             refs, kept, seconds = self.spacing
             limits.spacing = Spacing(refs, seconds)
-            for ref in kept:
-                limits.allowed[limits.spacing.near(ref)] = False
+            limits.allowed[limits.spacing.near(kept)] = False
         return limits
 
     def allow(self, row: int, picks: list[int]) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -93,11 +92,24 @@ def video_of(name: str) -> str | None:
 
 def ref_of(name: str) -> SampleRef:
     """What the name of a sample tells by itself: of what has the name of a frame, its video and index."""
-    match = re.fullmatch(r"(.*[^/])-(\d+)-(\w+)\.png", name)
-    video = PurePosixPath(f"{match[1]}.{match[3]}") if match else None
-    if match and video and kind_of(video) == "video":
-        return SampleRef(name, str(video), int(match[2]))
+    rest, _, extension = name.removesuffix(".png").rpartition("-")
+    stem, _, index = rest.rpartition("-")
+    if (
+        name.endswith(".png")
+        and extension.lower() in VIDEO_EXTENSIONS
+        and index.isdecimal()
+        and stem
+        and not stem.endswith("/")
+    ):
+        video = f"{stem}.{extension}"
+        return SampleRef(name, video if is_normal(video) else str(PurePosixPath(video)), int(index))
     return SampleRef(name, name)
+
+
+def is_normal(path: str) -> bool:
+    """True for a relative path that pathlib leaves as it is: asking that is many times as fast as making a path."""
+    padded = f"/{path}/"
+    return "//" not in padded and "/./" not in padded
 
 
 def frame_name(name: str, index: int, n_frames: int) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from lightpool_core.annotations import Annotations
 from lightpool_core.arrays import Labels
 from lightpool_core.errors import SettingsError
-from lightpool_core.media.source import SampleRef, video_of
+from lightpool_core.media.source import SampleRef, is_normal, video_of
 
 BY_ITSELF = frozenset(("video", "folder", "label"))
 """Keys that need no metadata."""
@@ -27,7 +27,7 @@ def groups_of(key: str, refs: Sequence[SampleRef], labels: Labels | None, annota
     if key == "video":
         return [ref.source if ref.frame is not None else video_of(ref.filename) for ref in refs]
     if key == "folder":
-        return [PurePosixPath(ref.source).parent.as_posix() for ref in refs]
+        return [folder_of(ref.source) for ref in refs]
     column = annotations.metadata.get(key)
     if column is None and key == "label":
         column = annotations.metadata.get("weak_label") if labels is None else labels
@@ -35,3 +35,9 @@ def groups_of(key: str, refs: Sequence[SampleRef], labels: Labels | None, annota
         known = ", ".join([*sorted(BY_ITSELF), *sorted(annotations.metadata.keys() - BY_ITSELF)])
         raise SettingsError(f"{key}: these samples have no metadata of that name; there are {known}")
     return [None if value is None or value != value else value for value in column.tolist()]  # noqa: PLR0124  # NaN
+
+
+def folder_of(source: str) -> str:
+    """The folder of a source called `source`, `.` where it is in none."""
+    folder = source.rpartition("/")[0] or "."
+    return folder if is_normal(source) else PurePosixPath(source).parent.as_posix()

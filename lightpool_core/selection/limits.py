@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from lightpool_core.arrays import Mask, Rows
 from lightpool_core.candidates import Candidates
@@ -19,6 +20,9 @@ from lightpool_core.media.source import SampleRef
 from lightpool_core.selection.groups import groups_of
 from lightpool_core.selection.sampler import PoolView, Selection
 from lightpool_core.selection.stop import Stop
+
+Moments: TypeAlias = npt.NDArray[np.complex128]
+"""Number of a video + i · seconds since its beginning: complex numbers are sorted by the one, then by the other."""
 
 
 @dataclass
@@ -48,8 +52,7 @@ class Limits:
                     f" {frames[0].filename}; choose from a pool or from raw input, or leave it out"
                 )
             limits.spacing = Spacing(candidates.refs, stop.min_seconds)
-            for ref in pool.refs:
-                limits.allowed[limits.spacing.near(ref)] = False
+            limits.allowed[limits.spacing.near(pool.refs)] = False
         return limits
 
     def take(self, row: int) -> None:
@@ -114,26 +117,45 @@ class Spacing:
     """Frames of one video, no two of them closer than some seconds."""
 
     def __init__(self, refs: Sequence[SampleRef], seconds: float) -> None:
-        self._refs = refs
         self._seconds = seconds
-        by_video: dict[str, list[int]] = {}
-        for row, ref in enumerate(refs):
-            if ref.time is not None:
-                by_video.setdefault(ref.source, []).append(row)
-        self._rows = {video: np.array(rows, dtype=np.int64) for video, rows in by_video.items()}
-        self._times = {video: np.array([refs[row].time for row in rows]) for video, rows in by_video.items()}
+        self._numbers: dict[str, int] = {}
+        timed = [row for row, ref in enumerate(refs) if ref.time is not None]
+        for row in timed:
+            self._numbers.setdefault(refs[row].source, len(self._numbers))
+        moments = self._moments(refs)
+        order = np.argsort(moments)
+        self._sorted = moments[order]
+        self._rows = np.array(timed, dtype=np.int64)[order]
+        self._place = np.full(len(refs), -1, dtype=np.int64)
+        self._place[self._rows] = np.arange(len(order))
+
+    def near(self, refs: Sequence[SampleRef]) -> Rows:
+        """The candidates that are too close in time to one of the frames `refs`."""
+        others = np.sort(self._moments(refs))
+        if not len(others):
+            return np.empty(0, dtype=np.int64)
+        after = np.searchsorted(others, self._sorted)
+        beside = others[np.clip([after - 1, after], 0, len(others) - 1)]
+        return self._rows[self._are_near(beside, self._sorted).any(axis=0)]
 
     def near_row(self, row: int) -> Rows:
         """The candidates that are too close in time to candidate `row`, itself included."""
-        return self.near(self._refs[row])
-
-    def near(self, ref: SampleRef) -> Rows:
-        """The candidates that are too close in time to the frame `ref`."""
-        if ref.time is None or ref.source not in self._rows:
+        if self._place[row] < 0:
             return np.empty(0, dtype=np.int64)
+        moment = self._sorted[self._place[row]]
+        first, last = np.searchsorted(self._sorted, [moment - self._seconds * 1j, moment + self._seconds * 1j])
+        # A little more than what is near: sums are rounded, differences decide.
+        return self._rows[first:last][self._are_near(self._sorted[first:last], moment)]
+
+    def _moments(self, refs: Sequence[SampleRef]) -> Moments:
+        """Of those of `refs` that are frames of the candidates' videos, their video and time."""
+        numbers = self._numbers
+        known = [(numbers[ref.source], ref.time) for ref in refs if ref.time is not None and ref.source in numbers]
+        return np.array(known, dtype=np.float64).reshape(-1, 2).view(np.complex128).ravel()
+
+    def _are_near(self, a: Moments, b: Moments) -> Mask:
         # Times are rounded to microseconds: frames exactly so far apart are far enough.
-        near = np.abs(self._times[ref.source] - ref.time) < self._seconds - 1e-6
-        return np.asarray(self._rows[ref.source][near])
+        return np.asarray((a.real == b.real) & (np.abs(a.imag - b.imag) < self._seconds - 1e-6))
 
 
 def _groups(key: str, candidates: Candidates) -> list[Any]:

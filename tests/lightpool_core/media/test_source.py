@@ -1,10 +1,13 @@
 from __future__ import annotations
 
-from pathlib import Path
+import re
+from pathlib import Path, PurePosixPath
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
-from lightpool_core.media.source import Source, frame_name, kind_of, video_of
+from lightpool_core.media.source import SampleRef, Source, frame_name, is_normal, kind_of, ref_of, video_of
 
 
 @pytest.mark.parametrize(
@@ -29,6 +32,29 @@ def test_frames_are_called_as_lightly_calls_them(name: str, index: int, n_frames
 )
 def test_what_is_not_called_like_a_frame_is_of_no_video(name: str) -> None:
     assert video_of(name) is None
+
+
+PARTS = st.sampled_from([*"/.-_ 0٣²a\n", "v", "12", "-1-mp4.png", "-2-MOV.png", "-x", "mp4", "png", "-jpg.png"])
+PATHS = st.lists(PARTS, max_size=8).map("".join)
+
+
+@settings(deadline=None, max_examples=500)
+@given(PATHS)
+@example("./a//v.x-٣-Mp4.png")
+@example("v-²-mp4.png")
+@example("/a/-1-mp4.png")
+def test_the_name_of_a_frame_is_what_the_pattern_says(name: str) -> None:
+    match = re.fullmatch(r"(.*[^/])-(\d+)-(\w+)\.png", name, re.DOTALL)
+    if match and kind_of(video := PurePosixPath(f"{match[1]}.{match[3]}")) == "video":
+        assert ref_of(name) == SampleRef(name, str(video), int(match[2]))
+    else:
+        assert ref_of(name) == SampleRef(name, name)
+
+
+@settings(deadline=None, max_examples=300)
+@given(PATHS)
+def test_a_normal_path_is_a_relative_one_that_stays_as_it_is(path: str) -> None:
+    assert is_normal(path) == (path != "." and not path.startswith("/") and str(PurePosixPath(path)) == path)
 
 
 def test_names_of_one_video_sort_in_the_order_of_its_frames() -> None:

@@ -157,9 +157,36 @@ def test_groups_that_are_full_from_the_beginning_are_barred() -> None:
 
 def test_a_frame_of_a_video_that_no_candidate_is_from_bars_nothing() -> None:
     spacing = Spacing(tuple(CLIPS), 5.0)
-    assert len(spacing.near(SampleRef("x", "other.mp4", 0, 0.0))) == 0
+    assert len(spacing.near([SampleRef("x", "other.mp4", 0, 0.0)])) == 0
+    assert len(spacing.near([])) == 0
     assert len(spacing.near_row(9)) == 0
-    assert spacing.near_row(1).tolist() == [0, 1, 2, 3]
+    assert sorted(spacing.near_row(1)) == [0, 1, 2, 3]
+
+
+TENTHS = st.integers(0, 60).map(lambda tenths: round(tenths / 10, 6))
+"""Times that are often exactly so far apart as is asked for, but for rounding."""
+MOMENTS = st.lists(st.tuples(st.sampled_from("abc"), st.none() | TENTHS | st.floats(0, 1e5)), max_size=25)
+
+
+@settings(deadline=None, max_examples=200)
+@given(MOMENTS, MOMENTS, TENTHS | st.floats(0, 1e5))
+def test_near_in_time_is_what_comparing_every_frame_with_every_other_finds(
+    clips: list[tuple[str, float | None]], kept: list[tuple[str, float | None]], seconds: float
+) -> None:
+    refs, others = (
+        [SampleRef(f"{i}.png", video, i, time) for i, (video, time) in enumerate(of)] for of in (clips, kept)
+    )
+
+    def near(a: SampleRef, b: SampleRef) -> bool:
+        known = a.time is not None and b.time is not None
+        return known and a.source == b.source and abs(a.time - b.time) < seconds - 1e-6
+
+    spacing = Spacing(refs, seconds)
+    assert sorted(spacing.near(others)) == [
+        i for i, ref in enumerate(refs) if any(near(ref, other) for other in others)
+    ]
+    for row, ref in enumerate(refs):
+        assert sorted(spacing.near_row(row)) == [i for i, other in enumerate(refs) if near(ref, other)]
 
 
 def test_a_sampler_that_chose_beyond_the_limits_is_blamed_by_name() -> None:
