@@ -16,7 +16,7 @@ from lightpool_core.errors import CorruptPool, EmbedderMismatch, PoolExists, Set
 from lightpool_core.pool.datapool import CHECKPOINT_NAME, Datapool
 from lightpool_core.pool.lock import writing
 from lightpool_core.pool.repair import repair
-from lightpool_core.registry import make, same_results
+from lightpool_core.registry import is_file, make, same_results
 from lightpool_core.selection.strategy_config import parsed_strategies
 from lightpool_core.settings import SETTINGS_NAME, PluginChoice, Settings
 
@@ -63,6 +63,16 @@ def create(path: str | Path, settings: Settings) -> Datapool:
 
 def discard(path: Path) -> None:
     """Take away a pool that nothing has come of; the folder stays, empty."""
+def _move(made: Path, path: Path) -> None:
+    if not path.exists():
+        made.replace(path)
+        return
+    # It is empty, and perhaps somebody stands in it. Folders go first, for none can be moved over that of another
+    # command; the mark of a pool comes last.
+    for part in sorted(made.iterdir(), key=lambda part: (part.name == SETTINGS_NAME, part.is_file(), part.name)):
+        part.replace(path / part.name)
+
+
     for part in sorted(path.iterdir(), key=lambda part: part.name != SETTINGS_NAME):  # without these it is none
         if part.is_dir():
             shutil.rmtree(part)
@@ -107,6 +117,11 @@ def embedder_of(pool: Datapool, settings: Settings) -> Embedder:
     if type(wanted) is not type(own):  # told without loading a model for it
         raise EmbedderMismatch(
             f"{pool.path} was embedded by {described(made_by)} ({pool.version.fingerprint}), this run asks for"
+    if is_file(made_by.name) and made_by.name not in {settings.embedder.name, Settings.read(pool.path).embedder.name}:
+        raise EmbedderMismatch(  # told without running what nobody asked for
+            f"{pool.path} was embedded by {made_by.name}, which its settings do not name;"
+            f" if you trust that file, name it in {pool.path / SETTINGS_NAME}"
+        )
             f" {described(settings.embedder)}: distances between two embedders mean nothing;"
             " leave it out, or make a new pool"
         )

@@ -89,9 +89,14 @@ def same_results(one: Any, other: Any) -> bool:
     return all(getattr(one, name) == getattr(other, name) for name in decisive)
 
 
+def is_file(name: str) -> bool:
+    """True for the name of a plugin of the form `my_file.py:MySampler`: to make it is to run that file."""
+    return name.rpartition(":")[0].endswith(".py")
+
+
 def _load(kind: Kind, name: str) -> Any:
-    file, colon, attribute = name.rpartition(":")
-    if colon and file.endswith(".py"):
+    if is_file(name):
+        file, _, attribute = name.rpartition(":")
         return _load_from_file(Path(file), attribute)
     for point in _entry_points(kind):
         if point.name == name:

@@ -81,6 +81,8 @@ def main() -> None:
 def _usage(error: Any) -> None:
     """Wrong usage; a command that was given nothing at all shows its help instead."""
     if type(error).__name__ == "NoArgsIsHelpError":
+    except MemoryError as error:
+        _fail(f"the memory is not enough: {error or 'none is left'}; free some, or give less at once", 1)
         typer.echo(error.format_message(), err=True)
         sys.exit(2)
     where = error.ctx.command_path if error.ctx else "lightpool"

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lightpool_core.arrays import Embeddings, Rows
-from lightpool_core.errors import VersionNotFound
+from lightpool_core.errors import CorruptPool, VersionNotFound
 from lightpool_core.pool.table import Commit, Table
 
 _TABLE = "history"
@@ -45,7 +45,13 @@ class Version:
 
     @classmethod
     def from_note(cls, note: dict[str, Any]) -> Version:
-        return cls(**{**note, "time": datetime.fromisoformat(note["time"])})
+        """Raises KeyError, TypeError or ValueError for what no version wrote."""
+        version = cls(**{**note, "time": datetime.fromisoformat(note["time"])})
+        numbers = [version.number, version.samples, version.dim]
+        texts = [version.event, version.fingerprint, version.run]
+        if {type(number) for number in numbers} != {int} or min(numbers) < 0 or {type(text) for text in texts} != {str}:
+            raise ValueError(note)
+        return version
 
 
 def now() -> datetime:
@@ -93,7 +99,12 @@ class History:
 
     def versions(self) -> list[Version]:
         """All that can be read and restored, oldest first."""
-        return [Version.from_note(commit.note) for commit in self._commits().values()]
+        try:
+            return [Version.from_note(commit.note) for commit in self._commits().values()]
+        except (KeyError, TypeError, ValueError) as error:
+            raise CorruptPool(
+                f"{self.pool / _TABLE} has a commit that no lightpool made; restore it from a backup"
+            ) from error
 
     def append(self, rows: pa.Table, version: Version) -> None:
         """Commit `version`: all of the newest, then `rows`."""
@@ -115,9 +126,15 @@ class History:
     def embeddings(self, number: int, n_samples: int) -> Embeddings:
         """(M, D) embeddings of version `number`, which has `n_samples`, in the order of positions."""
         rows = np.empty((n_samples, self.dim), dtype=np.float32)
-        for batch in self._table.batches(["position", "embedding"], self._delta_version(number)):
-            positions, vectors = self._vectors(batch)
-            rows[positions] = vectors
+        filled = np.zeros(n_samples, dtype=bool)
+        try:
+            for batch in self._table.batches(["position", "embedding"], self._delta_version(number)):
+                positions, vectors = self._vectors(batch)
+                rows[positions], filled[positions] = vectors, True
+        except (IndexError, ValueError):  # beyond the end, or of another length
+            filled[:] = False
+        if not filled.all():
+            raise CorruptPool(f"{self.pool / _TABLE} holds other rows than version {number}; restore it from a backup")
         return rows
 
     def pieces(self, number: int) -> list[tuple[str, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -62,7 +63,9 @@ class Run:
 
     @classmethod
     def of(cls, pool: Path, name: str) -> Run:
-        """The run called `name`, whose folder may be gone."""
+        """The run called `name`, whose folder may be gone. Raises CorruptPool for what is no name of a run."""
+        if not re.fullmatch(r"[\w-]*", name):
+            raise CorruptPool(f"{pool} names a run {name!r}, which is none; restore it from a backup")
         return cls(pool / "runs" / name)
 
     @classmethod

@@ -19,6 +19,7 @@ from pyarrow.dataset import Dataset
 from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from lightpool_core.errors import CorruptPool
+from lightpool_core.pool.enclosure import check_paths
 
 Note: TypeAlias = dict[str, Any]
 
@@ -63,7 +64,10 @@ class Table:
         """Every commit that carries a note, oldest first."""
         history = self._open().history()
         noted = [(entry["version"], entry.get(_NOTE_KEY)) for entry in reversed(history)]
-        return [Commit(version, json.loads(note)) for version, note in noted if note is not None]
+        try:
+            return [Commit(version, json.loads(note)) for version, note in noted if note is not None]
+        except (TypeError, ValueError, RecursionError) as error:
+            raise CorruptPool(f"{self.path} has a commit that no lightpool made; restore it from a backup") from error
 
     def read(self, columns: list[str], delta_version: int | None = None, where: Any = None) -> pa.Table:
         """`columns` of the rows at one commit (the newest) that fulfil `where`, in no particular order.
@@ -96,6 +100,7 @@ class Table:
 
     def restore(self, delta_version: int, note: Note) -> None:
         """A new commit with exactly the rows of an old one."""
+        self._open(delta_version)  # what it names is in this folder
         self._open().restore(delta_version, commit_properties=_noted(note))
 
     def prune(self, note: Note) -> None:
@@ -116,7 +121,9 @@ class Table:
 
     def _open(self, delta_version: int | None = None) -> DeltaTable:
         with self._readable():
-            return DeltaTable(str(self.path), version=delta_version)
+            table = DeltaTable(str(self.path), version=delta_version)
+            check_paths(self.path, pa.table(table.get_add_actions())["path"].to_pylist())
+        return table
 
     @contextmanager
     def _readable(self) -> Iterator[None]:
