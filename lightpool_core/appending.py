@@ -19,7 +19,7 @@ from lightpool_core.assembly import Members, embed
 from lightpool_core.candidates import Query
 from lightpool_core.device import check_device
 from lightpool_core.embedding.embedder import Embedder
-from lightpool_core.errors import PluginError, SettingsError, SourceError
+from lightpool_core.errors import PluginError, PoolExists, SettingsError, SourceError
 from lightpool_core.journalling import clear_journals, journal_of, keep_embeddings
 from lightpool_core.media.export import Picked, output_folder, write_samples
 from lightpool_core.media.inputs import list_sources
@@ -28,6 +28,7 @@ from lightpool_core.opening import check_free, create, described, discard, embed
 from lightpool_core.pool import decisions
 from lightpool_core.pool.datapool import Datapool
 from lightpool_core.pool.ledger import rows_of
+from lightpool_core.pool.lock import Wait
 from lightpool_core.pool.runs import Run, journals
 from lightpool_core.progress import SILENT, Progress
 from lightpool_core.proposal import Proposal, choose, is_measured, nothing, stop_for
@@ -52,6 +53,8 @@ class Mode:
     """Choose, and commit nothing."""
     output: str | Path | None = None
     """A folder where the newly chosen samples are written as images."""
+    wait: Wait | None = None
+    """Told what the run waits for while another one writes to the pool; None raises PoolLocked instead of waiting."""
 
 
 def append(
@@ -71,7 +74,8 @@ def append(
 
 
 def _appended(path: Path, overrides: Overrides, mode: Mode, progress: Progress) -> Report:
-    settings = overrides.over(Settings.read(path) if is_pool(path) else Settings())
+    known = is_pool(path)
+    settings = overrides.over(Settings.read(path) if known else Settings())
     check_device(settings.device)
     clock = Stopwatch()
     with clock("listing"):
@@ -79,11 +83,22 @@ def _appended(path: Path, overrides: Overrides, mode: Mode, progress: Progress) 
     if mode.output:
         output_folder(mode.output)
     run = _Append(path, settings, mode, progress, clock)
-    if is_pool(path):
+    if known:
         return run(sources)
+    try:
+        return _begun(run, sources)
+    except PoolExists:
+        if not is_pool(path):
+            raise
+        return _appended(path, overrides, mode, progress)  # another command has made it meanwhile, with its settings
+
+
+def _begun(run: _Append, sources: Sequence[Source]) -> Report:
+    """The run against a pool that it makes first."""
+    path, settings = run.path, run.settings
     check_free(path)
     _ = run.files  # no pool is made with settings that cannot work
-    if mode.dry_run:
+    if run.mode.dry_run:
         with tempfile.TemporaryDirectory() as nowhere:
             create(Path(nowhere) / "pool", settings)
             report = dataclasses.replace(run, path=Path(nowhere) / "pool")(sources)
@@ -117,7 +132,7 @@ class _Append:
     clock: Stopwatch
 
     def __call__(self, sources: Sequence[Source]) -> Report:
-        with opened_for_writing(self.path) as pool:
+        with opened_for_writing(self.path, self.mode.wait) as pool:
             with self.clock("comparing"):
                 # Asked in any case: a ledger that cannot be read must show before anything is done.
                 unknown = pool.ledger.unseen(sources)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -12,11 +13,11 @@ from typing import Any
 
 from lightpool_core.embedding.checkpoint import Checkpoint
 from lightpool_core.embedding.embedder import Embedder
-from lightpool_core.errors import CorruptPool, EmbedderMismatch, PoolExists, SettingsError, SourceNotFound
+from lightpool_core.errors import CorruptPool, EmbedderMismatch, PoolExists, PoolLocked, SettingsError, SourceNotFound
 from lightpool_core.pool.datapool import CHECKPOINT_NAME, Datapool
-from lightpool_core.pool.lock import writing
+from lightpool_core.pool.lock import LOCK_NAMES, Wait, writing
 from lightpool_core.pool.repair import repair
-from lightpool_core.registry import is_file, make, same_results
+from lightpool_core.registry import make, same_results
 from lightpool_core.selection.strategy_config import parsed_strategies
 from lightpool_core.settings import SETTINGS_NAME, PluginChoice, Settings
 
@@ -30,7 +31,7 @@ def check_free(path: Path) -> None:
     """Raise PoolExists unless a pool can be made in the folder `path`."""
     if is_pool(path):
         raise PoolExists(f"{path} is a datapool already; grow it with: lightpool append --pool {path}")
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if path.exists() and (not path.is_dir() or any(part.name not in LOCK_NAMES for part in path.iterdir())):
         raise PoolExists(f"{path} exists and is no datapool; choose a name that is free")
 
 
@@ -53,16 +54,15 @@ def create(path: str | Path, settings: Settings) -> Datapool:
         settings.write(made)
         checkpoint.write(made / CHECKPOINT_NAME)
         Datapool.create(made, checkpoint.dim, checkpoint.fingerprint).refresh_csv()
-        if path.exists():  # empty, and perhaps somebody stands in it: the mark of a pool comes last
-            for part in sorted(made.iterdir(), key=lambda part: part.name == SETTINGS_NAME):
-                part.replace(path / part.name)
-        else:
-            made.replace(path)
+        try:
+            _move(made, path)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            raise PoolExists(f"{path} was made by another command at the same time; give the command again") from error
     return Datapool.open(path)
 
 
-def discard(path: Path) -> None:
-    """Take away a pool that nothing has come of; the folder stays, empty."""
 def _move(made: Path, path: Path) -> None:
     if not path.exists():
         made.replace(path)
@@ -73,11 +73,17 @@ def _move(made: Path, path: Path) -> None:
         part.replace(path / part.name)
 
 
-    for part in sorted(path.iterdir(), key=lambda part: part.name != SETTINGS_NAME):  # without these it is none
-        if part.is_dir():
-            shutil.rmtree(part)
-        else:
-            part.unlink()
+def discard(path: Path) -> None:
+    """Take away a pool that nothing has come of, unless another command is at it; the folder stays, empty."""
+    with suppress(PoolLocked), writing(path):
+        pool = Datapool.open(path)
+        if pool.version.number or len(pool.ledger):
+            return
+        for part in sorted(path.iterdir(), key=lambda part: part.name != SETTINGS_NAME):  # without these it is none
+            if part.is_dir():
+                shutil.rmtree(part)
+            else:
+                part.unlink()
 
 
 def _check_places(settings: Settings) -> None:
@@ -92,10 +98,10 @@ def _check_places(settings: Settings) -> None:
 
 
 @contextmanager
-def opened_for_writing(path: Path) -> Iterator[Datapool]:
+def opened_for_writing(path: Path, wait: Wait | None = None) -> Iterator[Datapool]:
     """The newest version of a pool, locked, with whatever an interrupted command left half done completed."""
     Datapool.open(path)
-    with writing(path):
+    with writing(path, wait):
         pool = Datapool.open(path)
         repair(pool)
         if not (path / CHECKPOINT_NAME).exists():
@@ -117,11 +123,6 @@ def embedder_of(pool: Datapool, settings: Settings) -> Embedder:
     if type(wanted) is not type(own):  # told without loading a model for it
         raise EmbedderMismatch(
             f"{pool.path} was embedded by {described(made_by)} ({pool.version.fingerprint}), this run asks for"
-    if is_file(made_by.name) and made_by.name not in {settings.embedder.name, Settings.read(pool.path).embedder.name}:
-        raise EmbedderMismatch(  # told without running what nobody asked for
-            f"{pool.path} was embedded by {made_by.name}, which its settings do not name;"
-            f" if you trust that file, name it in {pool.path / SETTINGS_NAME}"
-        )
             f" {described(settings.embedder)}: distances between two embedders mean nothing;"
             " leave it out, or make a new pool"
         )

@@ -71,6 +71,8 @@ class Settings:
     """Pictures of more are refused."""
     keep_embeddings: bool = False
     """True keeps the embeddings of all candidates, so that no later run has to embed them again."""
+    soft_lock: bool = False
+    """True locks the pool by a file: for shares whose locks do not reach other machines."""
     device: str = "auto"
     """Where this run computes; a property of the machine, which no pool remembers."""
 
@@ -228,6 +230,7 @@ def _to_plain(settings: Settings) -> dict[str, Any]:
         "timeout": settings.timeout,
         "max_megapixels": settings.max_megapixels,
         "keep_embeddings": settings.keep_embeddings,
+        "soft_lock": settings.soft_lock or None,
         **{name: str(path) for name in _PATHS if (path := getattr(settings, name))},
         "sequence_length": settings.sequence_length,
         "compute_metadata": settings.compute_metadata,

@@ -33,6 +33,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "timeout": (int, float),
     "max_megapixels": (int, float),
     "keep_embeddings": (bool,),
+    "soft_lock": (bool,),
 }
 
 
@@ -83,8 +84,6 @@ def read_plain(pool: Path) -> dict[str, Any]:
     from tomlkit.exceptions import TOMLKitError
 
     try:
-    if (pool / SETTINGS_NAME).is_symlink():
-        raise SettingsError("is a link, and a datapool keeps everything in its own folder; put a copy in its place")
         plain: dict[str, Any] = tomlkit.parse((pool / SETTINGS_NAME).read_text(encoding="utf-8")).unwrap()
     except (OSError, UnicodeDecodeError, TOMLKitError) as error:
         raise SettingsError(f"cannot be read: {' '.join(str(error).split())}; mend the file") from error

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from lightpool_cli import append, demo, history, info, init, plugins, select
+from lightpool_cli.signals import Stopping
 
 # Typer hands on the exceptions of Click, its own copy or the installed one, without naming this base.
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
-_STOPPED = "stopped; the next append completes or takes back what was under way"
+_STOPPED = "stopped; nothing is lost: run the same command again to go on"
 
 app = typer.Typer(
     name="lightpool",
@@ -55,7 +56,16 @@ def lightpool(
 
 
 def main() -> None:
-    """Run the command line: exit 0, 1 for an expected failure in one line, 2 for wrong usage, 130 for Ctrl-C."""
+    """Run the command line: exit 0, 1 for an expected failure in one line, 2 for wrong usage, 130 for Ctrl-C.
+
+    143 for SIGTERM, 129 for SIGHUP.
+    """
+    with Stopping(_STOPPED) as stopping:
+        code = _run(stopping)
+    sys.exit(code)
+
+
+def _run(stopping: Stopping) -> int:
     from lightpool_core.errors import LightpoolError
 
     if not sys.warnoptions:
@@ -71,24 +81,21 @@ def main() -> None:
             raise
         _fail(f"{error.filename}: {error.strerror}; check its permissions and the free space", 1)
     except (KeyboardInterrupt, typer.Abort):
-        _fail(_STOPPED, 130)
-    else:
-        if code == 130:  # newer versions of Typer turn Ctrl-C into this themselves
-            _fail(_STOPPED, 130)
-        sys.exit(code if isinstance(code, int) else 0)
+        stopping.leave()
+    if code == 130:  # newer versions of Typer turn Ctrl-C into this themselves
+        stopping.leave()
+    return code if isinstance(code, int) else 0
 
 
-def _usage(error: Any) -> None:
+def _usage(error: Any) -> NoReturn:
     """Wrong usage; a command that was given nothing at all shows its help instead."""
     if type(error).__name__ == "NoArgsIsHelpError":
-    except MemoryError as error:
-        _fail(f"the memory is not enough: {error or 'none is left'}; free some, or give less at once", 1)
         typer.echo(error.format_message(), err=True)
         sys.exit(2)
     where = error.ctx.command_path if error.ctx else "lightpool"
     _fail(f"{error.format_message().rstrip('.')}; see: {where} --help", 2)
 
 
-def _fail(message: str, code: int) -> None:
+def _fail(message: str, code: int) -> NoReturn:
     typer.echo(f"lightpool: {' '.join(message.split())}", err=True)
     sys.exit(code)

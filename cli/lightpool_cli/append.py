@@ -47,6 +47,7 @@ def append(
     max_megapixels: options.MaxMegapixels = None,
     keep_embeddings: options.KeepEmbeddings = False,
     no_keep_history: options.NoKeepHistory = False,
+    no_wait: options.NoWait = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -91,7 +92,8 @@ def append(
         keep_history=False if no_keep_history else None,
     )
     with console.progress(quiet) as progress:
-        report = run(pool, wanted, Mode(process_all, dry_run, output), progress)
+        wait = None if no_wait else console.waiting(quiet)
+        report = run(pool, wanted, Mode(process_all, dry_run, output, wait), progress)
     if json:
         console.json_result(report.to_dict())
     elif not quiet:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,13 @@ def progress(quiet: bool) -> Iterator[Progress]:
     )
     with Bars(*columns, console=console) as bars:
         yield _Drawn(bars)
+
+
+def waiting(quiet: bool = False) -> Callable[[str], None]:
+    """What says on stderr what a command waits for; nothing where `quiet`."""
+    import typer
+
+    return (lambda _: None) if quiet else (lambda told: typer.echo(f"lightpool: {told}", err=True))
 
 
 def lines(values: Iterable[object]) -> None:

@@ -112,7 +112,7 @@ def diff(a: _A, b: _B, pool: options.Pool, json: options.Json = False) -> None:
 
 
 @app.command()
-def restore(number: _Number, pool: options.Pool) -> None:
+def restore(number: _Number, pool: options.Pool, no_wait: options.NoWait = False) -> None:
     """Make a new version equal to version N; no version is lost by it.
 
     What was processed after version N counts as new again: the next append looks at it.
@@ -123,10 +123,10 @@ def restore(number: _Number, pool: options.Pool) -> None:
     """
     from lightpool_core import Datapool
 
-    before = Datapool.open(pool)
-    restored = before.restore(options.whole_number("version", number))
-    if restored.version.number == before.version.number:
-        console.lines([f"version {before.version.number} is the newest already: nothing to do"])
+    old = options.whole_number("version", number)
+    restored = Datapool.open(pool).restore(old, None if no_wait else console.waiting())
+    if restored.version.number == old:
+        console.lines([f"version {old} is the newest already: nothing to do"])
     else:
         console.lines([f"version {restored.version.number} is now equal to version {number}: {len(restored)} samples"])
 

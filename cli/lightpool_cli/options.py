@@ -179,6 +179,10 @@ KeepEmbeddings = Annotated[
 ]
 NoKeepHistory = Annotated[bool, typer.Option("--no-keep-history", help="Leave only the newest version restorable.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+NoWait = Annotated[
+    bool,
+    typer.Option("--no-wait", help="Fail at once while another command writes to the pool, instead of waiting for it."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show neither progress nor summary.")]
 
 

@@ -18,11 +18,10 @@ from lightpool_core.arrays import Embeddings, Labels, Rows
 from lightpool_core.errors import PoolLocked, PoolNotFound, VersionNotFound
 from lightpool_core.media.source import SampleRef
 from lightpool_core.pool import latest
-from lightpool_core.pool.enclosure import check_enclosed
 from lightpool_core.pool.history import History, Version, now, schema
 from lightpool_core.pool.index import Index, cached_index
 from lightpool_core.pool.ledger import Ledger
-from lightpool_core.pool.lock import writing
+from lightpool_core.pool.lock import Wait, writing
 from lightpool_core.pool.metadata import columns_of
 from lightpool_core.pool.repair import repair
 from lightpool_core.pool.why import Decision, why
@@ -57,7 +56,6 @@ class Datapool:
         if not (path / SETTINGS_NAME).is_file():
             what = "holds no datapool" if path.exists() else "does not exist"
             raise PoolNotFound(f"{path} {what}; make one with: lightpool init --pool {path} --input DIR")
-        check_enclosed(path)
         versions = {version.number: version for version in History(path).versions()}
         if number is not None and number not in versions:
             kept = ", ".join(str(n) for n in sorted(versions)[-20:])
@@ -204,9 +202,12 @@ class Datapool:
         self._history.append(rows.add_column(0, "position", positions), version)
         return Datapool(self.path, version)
 
-    def restore(self, number: int) -> Datapool:
-        """A new version equal to version `number`, with the ledger of that time. Nothing is lost by it."""
-        with writing(self.path):
+    def restore(self, number: int, wait: Wait | None = None) -> Datapool:
+        """A new version equal to version `number`, with the ledger of that time. Nothing is lost by it.
+
+        `wait` is told what it waits for while another command writes to the pool; without, PoolLocked is raised.
+        """
+        with writing(self.path, wait):
             newest = Datapool.open(self.path)
             repair(newest)
             old = Datapool.open(self.path, number)

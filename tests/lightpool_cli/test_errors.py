@@ -215,14 +215,14 @@ def test_a_failing_output_leaves_no_new_pool_behind(lightpool, grown, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-def test_a_pool_in_use_is_refused_at_once(lightpool, pool):
+def test_a_pool_in_use_is_refused_at_once_where_it_is_not_to_be_waited_for(lightpool, pool):
     from lightpool_core.pool.lock import writing
 
     with writing(pool):
-        message = lightpool.fails("append", "--pool", pool)
+        message = lightpool.fails("append", "--pool", pool, "--no-wait")
         assert "is being written to by process" in message
-        assert "written to" in lightpool.fails("history", "restore", 1, "--pool", pool)
-    lightpool("append", "--pool", pool)
+        assert "written to" in lightpool.fails("history", "restore", 1, "--pool", pool, "--no-wait")
+    lightpool("append", "--pool", pool, "--no-wait")
 
 
 @pytest.mark.parametrize("command", [pytest.param(case, id=name.replace(" ", "-")) for name, case in USAGE.items()])

@@ -1,14 +1,21 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+import re
+import signal
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from lightpool_core.errors import PoolLocked
 from lightpool_core.pool.lock import writing
+from lightpool_core.settings import Settings
 
 TRY = """
 import sys
@@ -21,20 +28,108 @@ try:
 except PoolLocked as error:
     print(error)
 """
+HOLD = """
+import sys
+from pathlib import Path
+from lightpool_core.pool.lock import writing
+def told(text):
+    print(text, flush=True)
+with writing(Path(sys.argv[1]), told):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+NO_FLOCK = """
+import errno, fcntl
+def flock(file, operation):
+    raise OSError(errno.ENOLCK, "No locks available")
+fcntl.flock = flock
+"""
 
 
-def elsewhere(pool: Path) -> str:
-    command = [sys.executable, "-c", TRY, str(pool)]
+@pytest.fixture(params=["locks", "no locks", "soft_lock"])
+def system(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What processes do first: on a file system with locks, on one without, and with the setting `soft_lock`."""
+    if request.param == "soft_lock":
+        Settings(soft_lock=True).write(tmp_path)
+    if request.param != "no locks":
+        return ""
+
+    def flock(file: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    return NO_FLOCK
+
+
+def elsewhere(pool: Path, system: str = "") -> str:
+    command = [sys.executable, "-c", system + TRY, str(pool)]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def test_a_second_writer_is_told_who_holds_the_lock(tmp_path: Path) -> None:
+@pytest.fixture
+def held(tmp_path: Path, system: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that holds the lock until its input ends."""
+    with holding(tmp_path, system) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def holding(pool: Path, system: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", system + HOLD, str(pool)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_second_writer_is_told_who_holds_the_lock(tmp_path: Path, system: str) -> None:
     with writing(tmp_path):
-        said = elsewhere(tmp_path)
-        assert f"process {os.getpid()} on " in said
+        said = elsewhere(tmp_path, system)
+        who = rf"process {os.getpid()} on {re.escape(socket.gethostname())} since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
+        assert re.search(who, said)
         assert str(tmp_path) in said
         # Being refused does not take the holder's name away.
-        assert f"process {os.getpid()} on " in elsewhere(tmp_path)
+        assert re.search(who, elsewhere(tmp_path, system))
+    assert elsewhere(tmp_path, system) == "free"
+
+
+def test_a_second_writer_waits_and_says_once_for_whom(tmp_path: Path, system: str, held: subprocess.Popen[str]) -> None:
+    with holding(tmp_path, system) as second:
+        assert second.stdout is not None
+        assert f"is being written to by process {held.pid} on " in second.stdout.readline()
+        assert held.stdin is not None
+        held.stdin.close()
+        assert second.stdout.readline() == "held\n"
+        assert f"process {second.pid} on " in elsewhere(tmp_path, system)
+        second.communicate()
+
+
+def test_the_lock_of_a_killed_process_is_free_at_once(tmp_path: Path, system: str, held: subprocess.Popen[str]) -> None:
+    assert f"process {held.pid} on " in elsewhere(tmp_path, system)
+    held.send_signal(signal.SIGKILL)
+    held.wait()
+    assert elsewhere(tmp_path, system) == "free"
+
+
+def test_a_writer_that_waits_takes_over_from_a_killed_process(
+    tmp_path: Path, system: str, held: subprocess.Popen[str]
+) -> None:
+    with holding(tmp_path, system) as second:
+        assert second.stdout is not None
+        assert "waiting" in second.stdout.readline()
+        held.send_signal(signal.SIGKILL)
+        held.wait()
+        assert second.stdout.readline() == "held\n"
+        second.communicate()
+
+
+def test_without_locks_of_the_system_another_machine_is_waited_for_and_the_way_out_is_told(tmp_path: Path) -> None:
+    Settings(soft_lock=True).write(tmp_path)
+    with writing(tmp_path):
+        theirs = (tmp_path / ".lock-soft").read_text().replace(socket.gethostname(), "elsewhere")
+    (tmp_path / ".lock-soft").write_text(theirs)
+    with pytest.raises(PoolLocked, match=f"delete {re.escape(str(tmp_path / '.lock-soft'))}"), writing(tmp_path):
+        pass
+    (tmp_path / ".lock-soft").unlink()
     assert elsewhere(tmp_path) == "free"
 
 
@@ -43,11 +138,23 @@ def test_the_same_process_cannot_write_twice_at_once(tmp_path: Path) -> None:
         pass
 
 
-def test_an_error_releases_the_lock(tmp_path: Path) -> None:
+def test_an_error_releases_the_lock(tmp_path: Path, system: str) -> None:
     with pytest.raises(ValueError, match="broken"), writing(tmp_path):
         raise ValueError("broken")
     with writing(tmp_path):
         pass
+
+
+def test_another_failure_of_the_system_is_not_taken_for_a_lack_of_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(file: int, operation: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(OSError, match="Input/output error"), writing(tmp_path):
+        pass
+    assert not (tmp_path / ".lock-soft").exists()
 
 
 def test_what_a_killed_process_left_holds_nothing_up(tmp_path: Path) -> None:
