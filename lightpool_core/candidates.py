@@ -22,6 +22,8 @@ class Query:
     """Names of members of the pool."""
     text: str = ""
     """What is to be seen, for embedders that understand text."""
+    place: str = field(default="query", compare=False)
+    """Where it stands in a config, for messages."""
 
     def __str__(self) -> str:
         """What it names, shortly."""

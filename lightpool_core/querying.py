@@ -74,7 +74,7 @@ def query_embeddings(
     if not queries:
         return {}
     where = queried()
-    found = {query: _of_samples(query.samples, where.named) for query in queries if query.samples}
+    found = {query: _of_samples(query, where.named) for query in queries if query.samples}
     rest = [query for query in queries if query not in found]
     return found | (_embedded(rest, where, progress) if rest else {})
 
@@ -84,28 +84,28 @@ def _embedded(queries: Sequence[Query], where: Queried, progress: Progress) -> d
     if where.embedder is None:
         what = f"the pictures {queries[0].images}" if queries[0].images else f"the text {queries[0].text!r}"
         raise SettingsError(
-            f"query: {what} cannot be embedded, for a file of embeddings has no embedder;"
+            f"{queries[0].place}: {what} cannot be embedded, for a file of embeddings has no embedder;"
             " name samples of the file, or select with --pool or --input"
         )
     embedder = where.embedder()
     texts = [query for query in queries if not query.images]
-    rows = _of_texts([query.text for query in texts], embedder) if texts else ()
+    rows = _of_texts(texts, embedder) if texts else ()
     found = {query: row[None] for query, row in zip(texts, rows, strict=True)}
     pictures = (query for query in queries if query.images)
-    return found | {query: _of_pictures(Path(query.images), embedder, where, progress) for query in pictures}
+    return found | {query: _of_pictures(query, embedder, where, progress) for query in pictures}
 
 
-def _of_samples(names: Sequence[str], known: Sequence[Named]) -> Embeddings:
-    wanted, rows = set(names), dict[str, Embeddings]()
+def _of_samples(query: Query, known: Sequence[Named]) -> Embeddings:
+    wanted, rows = set(query.samples), dict[str, Embeddings]()
     for each in reversed(known):
         places = {name: row for row, name in enumerate(each.filenames) if name in wanted}
         if places:
             found = each.embeddings()[list(places.values())]
             rows |= zip(places, found, strict=True)
-    missing = next((name for name in names if name not in rows), None)
+    missing = next((name for name in query.samples if name not in rows), None)
     if missing is not None:
-        raise SettingsError(f"query: {_unknown(missing, known)}")
-    return np.stack([rows[name] for name in names])
+        raise SettingsError(f"{query.place}: {_unknown(missing, known)}")
+    return np.stack([rows[name] for name in query.samples])
 
 
 def _unknown(name: str, known: Sequence[Named]) -> str:
@@ -117,16 +117,16 @@ def _unknown(name: str, known: Sequence[Named]) -> str:
     return f"the sample {name!r} is not in {where}; {hint}"
 
 
-def _of_texts(texts: Sequence[str], embedder: Embedder) -> Embeddings:
+def _of_texts(queries: Sequence[Query], embedder: Embedder) -> Embeddings:
     """(T, D) unit rows."""
     name = type(embedder).__name__
     if not embeds_text(embedder):
         raise SettingsError(
-            f"query: embedder {name} cannot embed the text {texts[0]!r}; query by images or samples,"
-            " or make a pool with an embedder that understands text: --embedder open-clip"
+            f"{queries[0].place}: embedder {name} cannot embed the text {queries[0].text!r};"
+            " query by images or samples, or make a pool with an embedder that understands text: --embedder open-clip"
         )
-    answer = np.asarray(embedder.embed_text(texts))
-    wanted = (len(texts), embedder.dim)
+    answer = np.asarray(embedder.embed_text([query.text for query in queries]))
+    wanted = (len(queries), embedder.dim)
     if answer.shape != wanted or answer.dtype != np.float32:
         raise ContractViolation(
             f"embedder {name} answers {answer.dtype} {answer.shape} for texts, not float32 {wanted}"
@@ -137,12 +137,12 @@ def _of_texts(texts: Sequence[str], embedder: Embedder) -> Embeddings:
         raise ContractViolation(f"embedder {name} answers zero or not finite numbers for a text") from error
 
 
-def _of_pictures(place: Path, embedder: Embedder, where: Queried, progress: Progress) -> Embeddings:
+def _of_pictures(query: Query, embedder: Embedder, where: Queried, progress: Progress) -> Embeddings:
     """(Q, D) of all that can be decoded in a folder, an image or a video; broken files are passed over."""
     try:
-        sources = list_sources([place], progress=progress)
+        sources = list_sources([Path(query.images)], progress=progress)
     except SourceNotFound as error:
-        raise SourceNotFound(f"query: {error}") from error
+        raise SourceNotFound(f"{query.place}: {error}") from error
     fresh = triage(sources, nothing_known, progress).fresh
     with journal_of(None, embedder, where.journals) as journal:
         made = embed(fresh, Members(), embedder, journal, reading=where.reading, progress=progress)
@@ -150,6 +150,7 @@ def _of_pictures(place: Path, embedder: Embedder, where: Queried, progress: Prog
     if not len(rows):
         reason = next((outcome.reason for outcome in made.outcomes if outcome.reason), "cannot be read")
         raise SourceError(
-            f"query: none of {len(sources)} files in {place} can be decoded ({sources[0].name}: {reason})"
+            f"{query.place}: none of {len(sources)} files in {query.images} can be decoded"
+            f" ({sources[0].name}: {reason})"
         )
     return rows

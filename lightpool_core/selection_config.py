@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lightpool_core.errors import SettingsError
+from lightpool_core.errors import LightpoolError, SettingsError
 from lightpool_core.selection.stop import Stop
 from lightpool_core.selection.strategy_config import parsed_strategies
 from lightpool_core.selection.tables import Table, as_name, finite
@@ -54,11 +54,11 @@ def naming(config: str | Path | None, pool: Path | None = None) -> Iterator[None
     """Name the file in errors that name a place among strategies: `config`, or without one the settings of `pool`."""
     try:
         yield
-    except SettingsError as error:
+    except LightpoolError as error:
         if not str(error).startswith("strategies["):
             raise
         where = f"config {config}: " if config else f"settings {pool / SETTINGS_NAME}: sampler." if pool else ""
-        raise SettingsError(f"{where}{error}") from error
+        raise type(error)(f"{where}{error}") from error
 
 
 def with_hoisted_distance(
@@ -94,6 +94,9 @@ def _loaded(path: Path) -> Any:
         return _toml(text)
     try:
         return json.loads(text, object_pairs_hook=_once)
+    except SettingsError:
+        _yaml(text.replace("\t", "    "))  # which knows the place
+        raise
     except RecursionError as error:
         raise SettingsError("is nested too deeply; mend the file") from error
     except ValueError as error:
@@ -126,11 +129,34 @@ def _yaml(text: str) -> Any:
     import yaml
 
     try:
-        return yaml.safe_load(text)
+        loader = yaml.SafeLoader(text)
+        root = loader.get_single_node()
+        if root is None:  # an empty file
+            return None
+        _check_names(root, "", set())
+        return loader.construct_document(root)
     except RecursionError as error:
         raise SettingsError("is nested too deeply; mend the file") from error
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
         raise SettingsError(f"is neither JSON nor YAML: {_line(error)}; mend the file") from error
+
+
+def _check_names(node: Any, place: str, seen: set[int]) -> None:
+    """Raise SettingsError for a name that is twice in a mapping of the YAML `node`, which would take the last."""
+    if id(node) in seen:  # an alias
+        return
+    seen.add(id(node))
+    if node.id == "sequence":
+        for i, entry in enumerate(node.value):
+            _check_names(entry, f"{place}[{i}]", seen)
+    elif node.id == "mapping":
+        names: set[str] = set()
+        for key, entry in node.value:
+            name = f"{place}.{key.value}".lstrip(".")
+            if name in names:
+                raise SettingsError(f"{name} is given twice, again in line {key.start_mark.line + 1}; leave one out")
+            names.add(name)
+            _check_names(entry, name, seen)
 
 
 def _config(content: Any, path: Path) -> SelectionConfig:
@@ -171,4 +197,4 @@ def _plain(value: Any) -> Any:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    return " ".join(str(error).split()).rstrip(".")

@@ -6,6 +6,7 @@ Lightly documents the names and not the formulas, but for the uniform rows, whic
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 
 import numpy as np
@@ -28,6 +29,8 @@ MEASURED = (
 """What `measured` answers."""
 KNOWN = ("lightly.height", "lightly.sizeInBytes", "lightly.width")
 """What is known of every decoded picture without measuring anything."""
+COMPUTED = tuple(sorted((*MEASURED, *KNOWN)))
+"""All of them."""
 _BAND = 32
 """Rows that are looked at together: they and what is made of them stay in the cache."""
 _TALL = 400
@@ -81,10 +84,17 @@ def has_to_be_measured(keys: Iterable[str]) -> bool:
     """
     ours = [key for key in sorted(keys) if key.startswith(PREFIX)]
     for key in ours:
-        if key not in (*MEASURED, *KNOWN):
-            computed = ", ".join(sorted((*MEASURED, *KNOWN)))
-            raise SettingsError(f"metadata {key!r} is nothing that is computed; take one of {computed}")
+        if key not in COMPUTED:
+            raise SettingsError(f"metadata {not_computed(key)}")
     return any(key in MEASURED for key in ours)
+
+
+def not_computed(key: str) -> str:
+    """What to say of a `key` with `lightly.` that is none of COMPUTED."""
+    names = {name.removeprefix(PREFIX).lower(): name for name in COMPUTED}
+    close = difflib.get_close_matches(key.removeprefix(PREFIX).lower(), names, n=1)
+    hint = f"did you mean {names[close[0]]}?" if close else f"take one of {', '.join(COMPUTED)}"
+    return f"{key!r} is nothing that is computed; {hint}"
 
 
 def _grey(pixels: Pixels) -> tuple[Pixels, ExactDistances]:

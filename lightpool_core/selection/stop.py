@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from lightpool_core.errors import SettingsError
 
-_SMALLEST = 1e-5
+SMALLEST = 1e-5
+"""Minimum distance that float32 can tell from 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +36,9 @@ class Stop:
             )
         if self.n_samples is not None and self.n_samples < 0:
             raise SettingsError(f"n_samples {self.n_samples} is negative; give a count, a fraction, or -1 for off")
-        if self.min_distance is not None and 0 < self.min_distance < _SMALLEST:
+        if self.min_distance is not None and 0 < self.min_distance < SMALLEST:
             raise SettingsError(
-                f"min_distance {self.min_distance} is below {_SMALLEST}, what float32 can tell; 0 keeps everything"
+                f"min_distance {self.min_distance} is below {SMALLEST}, what float32 can tell; 0 keeps everything"
             )
         if self.min_distance is not None and not 0 <= self.min_distance <= 2:
             raise SettingsError(

@@ -10,6 +10,8 @@ from typing import Any, get_args
 
 from lightpool_core.candidates import Query
 from lightpool_core.errors import SettingsError
+from lightpool_core.media.quality import COMPUTED, PREFIX, not_computed
+from lightpool_core.selection.stop import SMALLEST
 from lightpool_core.selection.strategies import Distribution, Input, InputType, Operation, Strategy, StrategyType
 from lightpool_core.selection.tables import Table, finite, mapping
 
@@ -83,7 +85,7 @@ def _input(table: Table) -> Input:
     kind: InputType = table.word("type", get_args(InputType))  # type: ignore[assignment]
     _check_fields(table, kind, _INPUT_FIELDS, ("type",))
     if kind == "METADATA":
-        return Input(kind, key=table.text("key"))
+        return Input(kind, key=_key(table))
     if kind == "SCORES":
         return Input(kind, task=table.text("task", ""), score=table.text("score"))
     if kind == "PREDICTIONS":
@@ -91,6 +93,13 @@ def _input(table: Table) -> Input:
     if kind == "RANDOM":
         return Input(kind, random_seed=table.whole("random_seed", 0, None))
     return Input(kind, query=_query(table))
+
+
+def _key(table: Table) -> str:
+    key = table.text("key")
+    if key.startswith(PREFIX) and key not in COMPUTED:
+        raise SettingsError(f"{table.at('key')} {not_computed(key)}")
+    return key
 
 
 def _predictions(table: Table) -> Input:
@@ -106,7 +115,7 @@ def _query(table: Table) -> Query | None:
         raise SettingsError(f"{table.place} has {given[0]} and {given[1]}; a query is one of {', '.join(_QUERY)}")
     if not given:
         return None
-    return Query(images=table.text("images", ""), samples=table.texts("samples"), text=table.text("text", ""))
+    return Query(table.text("images", ""), table.texts("samples"), table.text("text", ""), table.at(given[0]))
 
 
 def _renamed(table: Table) -> Table:
@@ -162,9 +171,11 @@ def _diversity(table: Table) -> dict[str, Any]:
     distance = table.number("stopping_condition_minimum_distance", None)
     if distance is None or distance == -1:
         return {}
+    place = table.at("stopping_condition_minimum_distance")
     if not 0 <= distance <= 2:
-        place = table.at("stopping_condition_minimum_distance")
         raise SettingsError(f"{place} {distance:g} is not from 0 to 2; -1 is off")
+    if 0 < distance < SMALLEST:
+        raise SettingsError(f"{place} {distance:g} is below {SMALLEST:g}, what float32 can tell; 0 keeps everything")
     return {"min_distance": distance}
 
 

@@ -24,8 +24,9 @@ class Table:
     @classmethod
     def of(cls, value: Any, place: str) -> Table:
         """`value` as a table; camelCase names are read as snake_case, and what is null or '' is not given."""
-        fields = mapping(value, place)
-        return cls({_snake(name): entry for name, entry in fields.items() if entry is not None and entry != ""}, place)
+        fields = mapping(value, place).items()
+        given = ((_snake(name), entry) for name, entry in fields if entry is not None and entry != "")
+        return cls(_once(given, place), place)
 
     def at(self, name: str) -> str:
         """The place of a field."""
@@ -92,7 +93,7 @@ def mapping(value: Any, place: str) -> dict[str, Any]:
     """`value` as named values, their names as they are. Raises SettingsError naming `place`."""
     if not isinstance(value, Mapping):
         raise SettingsError(f"{place} {_shown(value)} should be a table of named values".lstrip())
-    return {as_name(name): entry for name, entry in value.items()}
+    return _once(((as_name(name), entry) for name, entry in value.items()), place)
 
 
 def as_name(key: Any) -> str:
@@ -118,6 +119,16 @@ def suggestion(word: Any, known: Iterable[str]) -> str:
     by_spelling = {_plain(name): name for name in known}
     close = difflib.get_close_matches(_plain(str(word)), by_spelling, n=1)
     return f"did you mean {by_spelling[close[0]]}?" if close else f"known are {', '.join(by_spelling.values())}"
+
+
+def _once(pairs: Iterable[tuple[str, Any]], place: str) -> dict[str, Any]:
+    """The named values; several spellings of one name are refused, for only one of the values could count."""
+    named: dict[str, Any] = {}
+    for name, entry in pairs:
+        if name in named:
+            raise SettingsError(f"{place}.{name}".lstrip(".") + " is given twice; leave one out")
+        named[name] = entry
+    return named
 
 
 def _plain(word: str) -> str:

@@ -109,6 +109,24 @@ def test_init_keeps_all_of_it_in_the_settings(lightpool, config, tmp_path):
             "strategies[0].input.key is missing; it has to be given",
         ),
         ("1.0", "0", "strategies[0].strategy.strength 0 takes the strategy away; leave the strategy out instead"),
+        (
+            "0.1",
+            "0.000001",
+            "strategies[0].strategy.stopping_condition_minimum_distance 1e-06 is below 1e-05,"
+            " what float32 can tell; 0 keeps everything",
+        ),
+        (
+            '{"type": "EMBEDDINGS"}',
+            '{"type": "METADATA", "key": "lightly.nope"}',
+            "strategies[0].input.key 'lightly.nope' is nothing that is computed; take one of lightly.contrast,"
+            " lightly.height, lightly.luminance, lightly.mean.blue, lightly.mean.green, lightly.mean.red,"
+            " lightly.sharpness, lightly.sizeInBytes, lightly.snr, lightly.uniformRowRatio, lightly.width",
+        ),
+        (
+            '"type": "EMBEDDINGS"',
+            '"type": "EMBEDDINGS", "type": "RANDOM"',
+            "strategies[0].input.type is given twice, again in line 1; leave one out",
+        ),
         ("100", "-5", "n_samples -5 is negative; give a count, a fraction, or -1 for off"),
     ],
 )

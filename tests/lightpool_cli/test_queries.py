@@ -255,6 +255,44 @@ def test_a_selection_config_looks_for_members(lightpool, pool, draw, tmp_path):
     assert lightpool("select", "--pool", pool, "--input", tmp_path / "more", "--config", config).lines == ["4.png"]
 
 
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ({"images": "missing"}, "input.images: input "),
+        ({"samples": ["frist/3.png"]}, "input.samples: the sample 'frist/3.png' is not in the pool"),
+        ({"text": "fog"}, "input.text: embedder Gist cannot embed the text 'fog'"),
+    ],
+)
+def test_a_query_that_cannot_be_answered_is_told_with_file_and_place(
+    lightpool, pool, draw, tmp_path, tree, query, said
+):
+    config = similar(tmp_path / "c.json", **query)
+    draw(tmp_path / "more" / "30.png", 30)
+    before = tree(pool)
+    for where in (["select"], ["select", "--input", tmp_path / "more"], ["append", "--input", tmp_path / "more"]):
+        message = lightpool.fails(*where, "--pool", pool, "--config", config)
+        assert message.startswith(f"lightpool: config {config}: strategies[0].{said}")
+    assert tree(pool) == before
+
+
+def test_a_query_of_the_settings_is_told_with_the_settings_file_and_place(lightpool, inbox, tmp_path):
+    pool, config = tmp_path / "pool", similar(tmp_path / "c.json", samples=["20.png"])
+    lightpool("init", "--pool", pool, "--input", inbox, "--embedder", "gist", "--config", config)
+    message = lightpool.fails("append", "--pool", pool)
+    assert message.startswith(
+        f"lightpool: settings {pool / 'datapool.toml'}: sampler.strategies[0].input.samples: the sample '20.png' is not"
+    )
+
+
+def test_a_query_of_a_file_without_an_embedder_is_told_with_its_place(lightpool, tmp_path):
+    np.save(tmp_path / "f.npy", np.eye(3))
+    config = similar(tmp_path / "c.json", text="fog")
+    message = lightpool.fails("select", "--embeddings", tmp_path / "f.npy", "--config", config)
+    assert message.startswith(
+        f"lightpool: config {config}: strategies[0].input.text: the text 'fog' cannot be embedded"
+    )
+
+
 @pytest.fixture
 def clip(tmp_path):
     """A folder with a small OpenCLIP model of random weights."""

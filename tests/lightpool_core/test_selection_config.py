@@ -194,14 +194,54 @@ strategies:
             {"strategies": [DIVERSITY], "lightlyPathRegex": ".*"},
             "lightly_path_regex is not supported; give what it would read off the names with --metadata FILE",
         ),
-        (
-            '{"strategies": [], "strategies": []}',
-            "'strategies' is given twice in one table; leave one out",
-        ),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_told_in_one_line_with_file_and_place(content: Any, said: str, tmp_path: Path) -> None:
     assert complaint(tmp_path, content) == said
+
+
+TWICE = """
+strategies:
+  - input: {type: RANDOM}
+    strategy:
+      type: WEIGHTS
+      strength: 2
+      strength: 3
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "said"),
+    [
+        ('{"strategies": [], "strategies": []}', "sel.json", "strategies is given twice, again in line 1"),
+        ('{"n_samples": 3,\n\t"strategies": [{"input": {"type": "A", "type": "A"}}]}', "sel.json",
+         "strategies[0].input.type is given twice, again in line 2"),
+        (TWICE, "sel.yaml", "strategies[0].strategy.strength is given twice, again in line 7"),
+        ("n_samples: 3\n'n_samples': 3\n", "sel.yaml", "n_samples is given twice, again in line 2"),
+        ("nSamples: 3\nn_samples: 4\nstrategies: []\n", "sel.yaml", "n_samples is given twice"),
+        ("? [a, b]\n: 1\nn_samples: {<<: {a: 1}, a: 2, a: 3}\n", "sel.yaml",
+         "n_samples.a is given twice, again in line 3"),
+    ],
+)  # fmt: skip
+def test_a_name_that_is_given_twice_is_refused_with_its_place(text: str, name: str, said: str, tmp_path: Path) -> None:
+    assert complaint(tmp_path, text, name) == f"{said}; leave one out"
+
+
+def test_a_name_that_is_given_twice_in_toml_is_refused(tmp_path: Path) -> None:
+    twice = '[[strategies]]\ninput = {type = "RANDOM", type = "RANDOM"}\n'
+    assert complaint(tmp_path, twice, "sel.toml") == 'is no TOML: Key "type" already exists; mend the file'
+
+
+def test_what_yaml_refers_to_or_overrides_is_not_given_twice(tmp_path: Path) -> None:
+    text = """
+strategies:
+  - &first {input: {type: RANDOM, random_seed: 1}, strategy: {type: WEIGHTS}}
+  - <<: *first
+    strategy: {type: WEIGHTS, strength: 2}
+  - *first
+"""
+    strengths = [entry["strategy"].get("strength") for entry in read(tmp_path, text, "sel.yaml").strategies]
+    assert strengths == [None, 2, None]
 
 
 @pytest.mark.parametrize(

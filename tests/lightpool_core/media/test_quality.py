@@ -150,6 +150,14 @@ def test_only_names_of_what_is_measured_ask_for_it(keys: list[str], needed: bool
     assert has_to_be_measured(frozenset(keys)) is needed
 
 
-def test_a_name_that_means_nothing_is_refused_with_those_that_do() -> None:
-    with pytest.raises(SettingsError, match=r"'lightly\.sharpnes' .* lightly\.mean\.red, lightly\.sharpness, "):
-        has_to_be_measured({"lightly.sharpnes"})
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("lightly.sharpnes", r"did you mean lightly\.sharpness\?"),
+        ("lightly.uniformrowratio", r"did you mean lightly\.uniformRowRatio\?"),
+        ("lightly.blur", r"take one of lightly\.contrast, .* lightly\.mean\.red, lightly\.sharpness, "),
+    ],
+)
+def test_a_name_that_means_nothing_is_refused_with_one_that_does(key: str, hint: str) -> None:
+    with pytest.raises(SettingsError, match=f"^metadata '{key}' is nothing that is computed; {hint}"):
+        has_to_be_measured({key})

@@ -142,6 +142,17 @@ def test_each_strategy_knows_its_place() -> None:
     ]
 
 
+def test_each_query_knows_its_place() -> None:
+    queries = ({"text": "fog"}, {"images": "in"}, {"samples": ["a.png"]})
+    entries = [{"input": {**EMBEDDINGS, **query}, "strategy": {"type": "SIMILARITY"}} for query in queries]
+    found = [strategy.input.query for strategy in parsed_strategies(entries)]
+    assert [query.place for query in found if query] == [
+        "strategies[0].input.text",
+        "strategies[1].input.images",
+        "strategies[2].input.samples",
+    ]
+
+
 def test_shares_may_miss_their_sum_by_rounding() -> None:
     target = {"a": 0.333, "b": 0.333, "c": 0.333}
     assert parsed(METADATA, {"type": "BALANCE", "target": target}).target == target
@@ -225,8 +236,20 @@ BAD = {
         diversity(threshold=3),
         ".strategy.threshold is for THRESHOLD, not for DIVERSITY; leave it out",
     ),
+    "a field in two spellings": (
+        of({**RANDOM, "random_seed": 3, "randomSeed": 4}),
+        ".input.random_seed is given twice; leave one out",
+    ),
+    "a share in two spellings": (
+        balance(target={2: 0.5, "2": 0.5}),
+        ".strategy.target.2 is given twice; leave one out",
+    ),
     "metadata without a key": (of({"type": "METADATA"}), ".input.key is missing; it has to be given"),
     "a key that is a number": (of({"type": "METADATA", "key": 3}), ".input.key 3 should be a text, in quotes"),
+    "metadata that nobody computes": (
+        of({"type": "METADATA", "key": "lightly.sharpnes"}),
+        ".input.key 'lightly.sharpnes' is nothing that is computed; did you mean lightly.sharpness?",
+    ),
     "scores without a score": (of({"type": "SCORES", "task": "a"}), ".input.score is missing; it has to be given"),
     "predictions without a task": (
         of({"type": "PREDICTIONS", "name": "CATEGORY_COUNT"}),
@@ -341,6 +364,10 @@ BAD = {
     "a negative distance": (
         diversity(stopping_condition_minimum_distance=-0.5),
         ".strategy.stopping_condition_minimum_distance -0.5 is not from 0 to 2; -1 is off",
+    ),
+    "a distance too small": (
+        diversity(stopping_condition_minimum_distance=1e-6),
+        ".strategy.stopping_condition_minimum_distance 1e-06 is below 1e-05, what float32 can tell; 0 keeps everything",
     ),
     "a distance that is no number": (
         diversity(stopping_condition_minimum_distance="far"),
