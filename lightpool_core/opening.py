@@ -17,7 +17,7 @@ from lightpool_core.errors import CorruptPool, EmbedderMismatch, PoolExists, Poo
 from lightpool_core.pool.datapool import CHECKPOINT_NAME, Datapool
 from lightpool_core.pool.lock import LOCK_NAMES, Wait, writing
 from lightpool_core.pool.repair import repair
-from lightpool_core.registry import make, same_results
+from lightpool_core.registry import is_file, make, same_results
 from lightpool_core.selection.strategy_config import parsed_strategies
 from lightpool_core.settings import SETTINGS_NAME, PluginChoice, Settings
 
@@ -117,6 +117,11 @@ def embedder_of(pool: Datapool, settings: Settings) -> Embedder:
     wanted: Embedder = make("embedder", settings.embedder, device=settings.device)
     checkpoint = _checkpoint(pool)
     made_by = PluginChoice(checkpoint.embedder, checkpoint.options)
+    if is_file(made_by.name) and made_by.name not in {settings.embedder.name, Settings.read(pool.path).embedder.name}:
+        raise EmbedderMismatch(  # told without running what nobody asked for
+            f"{pool.path} was embedded by {made_by.name}, which its settings do not name;"
+            f" if you trust that file, name it in {pool.path / SETTINGS_NAME}"
+        )
     own: Embedder = make("embedder", made_by)
     if same_results(wanted, own):
         return checkpoint.restored(wanted)

@@ -83,6 +83,8 @@ def read_plain(pool: Path) -> dict[str, Any]:
     import tomlkit
     from tomlkit.exceptions import TOMLKitError
 
+    if (pool / SETTINGS_NAME).is_symlink():
+        raise SettingsError("is a link, and a datapool keeps everything in its own folder; put a copy in its place")
     try:
         plain: dict[str, Any] = tomlkit.parse((pool / SETTINGS_NAME).read_text(encoding="utf-8")).unwrap()
     except (OSError, UnicodeDecodeError, TOMLKitError) as error:

@@ -80,6 +80,8 @@ def _run(stopping: Stopping) -> int:
         if error.filename is None:  # not about a file: a bug, and keeps its traceback
             raise
         _fail(f"{error.filename}: {error.strerror}; check its permissions and the free space", 1)
+    except MemoryError as error:
+        _fail(f"the memory is not enough: {error or 'none is left'}; free some, or give less at once", 1)
     except (KeyboardInterrupt, typer.Abort):
         stopping.leave()
     if code == 130:  # newer versions of Typer turn Ctrl-C into this themselves

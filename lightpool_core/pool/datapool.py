@@ -18,6 +18,7 @@ from lightpool_core.arrays import Embeddings, Labels, Rows
 from lightpool_core.errors import PoolLocked, PoolNotFound, VersionNotFound
 from lightpool_core.media.source import SampleRef
 from lightpool_core.pool import latest
+from lightpool_core.pool.enclosure import check_enclosed
 from lightpool_core.pool.history import History, Version, now, schema
 from lightpool_core.pool.index import Index, cached_index
 from lightpool_core.pool.ledger import Ledger
@@ -56,6 +57,7 @@ class Datapool:
         if not (path / SETTINGS_NAME).is_file():
             what = "holds no datapool" if path.exists() else "does not exist"
             raise PoolNotFound(f"{path} {what}; make one with: lightpool init --pool {path} --input DIR")
+        check_enclosed(path)
         versions = {version.number: version for version in History(path).versions()}
         if number is not None and number not in versions:
             kept = ", ".join(str(n) for n in sorted(versions)[-20:])
