@@ -8,7 +8,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from lightpool_cli import append, demo, history, info, init, plugins, select
+from lightpool_cli import append, check, demo, history, info, init, plugins, select
 from lightpool_cli.signals import Stopping
 
 # Typer hands on the exceptions of Click, its own copy or the installed one, without naming this base.
@@ -28,6 +28,7 @@ app.command()(append.append)
 app.command()(select.select)
 app.add_typer(history.app, name="history")
 app.command()(info.info)
+app.command()(check.check)
 app.command()(plugins.plugins)
 app.command()(demo.demo)
 

@@ -79,13 +79,43 @@ def cached_index(folder: Path, dim: int, pieces: Sequence[Piece], read: Reader) 
     return Index(rows, cells, graph)
 
 
-def _read_header(folder: Path, dim: int, pieces: Sequence[Piece]) -> _Header | None:
-    """What `index.json` says, if the rows that it covers are the first of `pieces`."""
+def kept_index(folder: Path, dim: int, pieces: Sequence[Piece]) -> Index | list[str] | None:
+    """What `index/` holds of the rows of `pieces`, read as it lies; the names of its files that are damaged.
+
+    None where it is not there, or of other rows: after going back, say.
+    """
+    if not (folder / _HEADER).exists():
+        return None
+    if _parsed_header(folder) is None:
+        return [_HEADER]
+    header = _read_header(folder, dim, pieces)
+    if header is None:
+        return None
+    files = _files(folder, header.count)
+    sums = (header.prefixes, header.cells, header.graph)
+    wrong = [file.name for file, said in zip(files, sums, strict=True) if _sum(file) != said]
+    if _sum(folder / _ROWS, header.count * dim * 4) != header.rows:
+        wrong.append(_ROWS)
+    held = None if wrong else _load_cells(folder, header)
+    if held is None:
+        return wrong or [_HEADER]
+    return Index(np.asarray(np.memmap(folder / _ROWS, np.float32, "r", shape=(header.count, dim))), *held)
+
+
+def _parsed_header(folder: Path) -> _Header | None:
+    """What `index.json` says."""
     try:
         header = _Header(**json.loads((folder / _HEADER).read_text()))
     except (OSError, ValueError, TypeError, RecursionError):
         return None
-    if any(type(getattr(header, field.name)).__name__ != field.type for field in fields(_Header)):
+    wrong = any(type(getattr(header, field.name)).__name__ != field.type for field in fields(_Header))
+    return None if wrong else header
+
+
+def _read_header(folder: Path, dim: int, pieces: Sequence[Piece]) -> _Header | None:
+    """What `index.json` says, if the rows that it covers are the first of `pieces`."""
+    header = _parsed_header(folder)
+    if header is None:
         return None
     borders = {0: 0}
     for number, (_, count) in enumerate(pieces, start=1):

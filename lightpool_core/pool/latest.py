@@ -38,11 +38,17 @@ def write_embeddings_csv(path: Path, filenames: Sequence[str], embeddings: Embed
 
 def is_current(pool: Path, version: int) -> bool:
     """True if the CSV of `pool` is there, untouched since it was written, and shows `version`."""
+    return shown(pool) == version
+
+
+def shown(pool: Path) -> int | None:
+    """The version that the CSV of `pool` shows; None where it is not there, or not as it was written."""
     try:
         mark = json.loads((pool / _MARK).read_text())
-        return bool(mark == _mark(pool / CSV_NAME, version))
-    except (OSError, ValueError):
-        return False
+        version = mark["version"]
+        return version if type(version) is int and mark == _mark(pool / CSV_NAME, version) else None
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None
 
 
 def mark_current(pool: Path, version: int) -> None:

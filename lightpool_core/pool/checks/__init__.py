@@ -1,0 +1,1 @@
+"""What `lightpool check` looks at, a module for each part of a pool."""

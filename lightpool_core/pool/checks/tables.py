@@ -1,0 +1,86 @@
+"""`history/` and `sources/` as tables: their logs, and the files that these name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pyarrow as pa
+
+from lightpool_core.pool.finding import Finding, damaged, said
+
+TABLES = ("history", "sources")
+LOG = "_delta_log"
+_OURS = frozenset({"CREATE TABLE", "WRITE", "RESTORE"})
+"""What a commit may be that makes or brings back rows; lightpool writes a note into each."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A table as one of its commits left it."""
+
+    delta_version: int
+    note: Mapping[str, Any] | None
+    """What lightpool wrote of the commit; None where another tool made it."""
+    files: Mapping[str, tuple[int, int]]
+    """Size in bytes and number of rows, by path in the table."""
+
+
+def log_findings(table: Path) -> Iterator[Finding]:
+    """Commits whose files are not there."""
+    numbers = log_numbers(table)
+    if not numbers:
+        yield damaged(table / LOG, "there is no log of commits")
+    for number in range(min(numbers, default=0), max(numbers, default=-1) + 1):
+        file = table / LOG / f"{number:020}.json"
+        if number not in numbers:
+            yield damaged(file, "the log lacks this commit")
+        elif not file.stat().st_size:
+            yield damaged(file, "the commit is empty")
+
+
+def log_numbers(table: Path) -> list[int]:
+    """Of all commits that have a file of their own."""
+    return [int(path.stem) for path in (table / LOG).glob("*.json") if path.stem.isdecimal()]
+
+
+def states(table: Path) -> Iterator[State | Finding]:
+    """Every commit that the log holds, oldest first; a finding for one that cannot be opened."""
+    from deltalake import DeltaTable
+
+    try:
+        entries = {entry["version"]: entry for entry in DeltaTable(str(table)).history()}
+    except Exception as error:  # whatever a damaged log makes of the library
+        yield damaged(table / LOG, f"the log cannot be read ({said(error)})")
+        return
+    for number in sorted(set(entries) | set(log_numbers(table))):
+        place = table / LOG / f"{number:020}.json"
+        entry = entries.get(number, {})
+        note = entry.get("lightpool")
+        if note is None and entry.get("operation", "WRITE") in _OURS:
+            yield damaged(place, "the commit lacks lightpool's note")
+            continue
+        try:
+            actions = pa.table(DeltaTable(str(table), version=number).get_add_actions(flatten=True))
+            known = None if note is None else dict(json.loads(note))
+            rows = actions.select(["path", "size_bytes", "num_records"]).to_pylist()
+            yield State(number, known, {row["path"]: (row["size_bytes"], row["num_records"]) for row in rows})
+        except Exception as error:  # as above
+            yield damaged(place, f"the version of this commit cannot be opened ({said(error)})")
+
+
+def file_finding(table: Path, name: str, size: int) -> Finding | None:
+    """What is wrong with the data file `name`, without looking into it."""
+    path = Path(unquote(name))
+    if path.is_absolute() or ".." in path.parts or ":" in name:
+        return damaged(table / LOG, f"the log names {name!r}, which is not in its folder")
+    path = table / path
+    if not path.is_file():
+        return damaged(path, "the file is missing")
+    if path.stat().st_size != size:
+        return damaged(path, f"the file has {path.stat().st_size} bytes, the log says {size}")
+    return None

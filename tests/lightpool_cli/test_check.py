@@ -1,0 +1,45 @@
+"""`lightpool check` through the command line."""
+
+from __future__ import annotations
+
+import json
+
+
+def test_a_pool_that_grew_is_whole(lightpool, pool):
+    done = lightpool("check", "--pool", pool)
+    assert done.out.startswith(f"{pool} is whole: version 2, ")
+    assert len(done.out.splitlines()) == 1
+
+
+def test_damage_is_named_and_exits_with_1(lightpool, pool):
+    csv = pool / "datapool_latest.csv"
+    csv.write_bytes(csv.read_bytes()[:-20])
+    done = lightpool.attempt("check", "--pool", pool)
+    assert done.code == 1
+    assert str(csv) in done.out
+    assert f"{pool} is damaged" in done.out
+
+
+def test_repair_says_what_it_did_and_leaves_a_whole_pool(lightpool, pool):
+    csv = pool / "datapool_latest.csv"
+    before = csv.read_bytes()
+    csv.write_bytes(before[:-20])
+    done = lightpool("check", "--pool", pool, "--repair")
+    assert f"repaired: {csv}: " in done.out
+    assert "is whole" in done.out
+    assert csv.read_bytes() == before
+
+
+def test_json_lists_the_findings(lightpool, pool):
+    (pool / "checkpoint_latest.ckpt").unlink()
+    found = json.loads(lightpool("check", "--pool", pool, "--json").out)
+    assert found["repaired"] == []
+    assert [(one["severity"], one["path"]) for one in found["findings"]] == [
+        ("warning", str(pool / "checkpoint_latest.ckpt"))
+    ]
+
+
+def test_what_is_no_pool_is_named_in_one_line(lightpool, tmp_path):
+    done = lightpool.attempt("check", "--pool", tmp_path)
+    assert done.code == 1
+    assert "holds no datapool" in done.err
