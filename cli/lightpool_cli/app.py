@@ -8,7 +8,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from lightpool_cli import append, check, demo, history, info, init, plugins, select
+from lightpool_cli import append, check, console, demo, history, info, init, plugins, select
 from lightpool_cli.signals import Stopping
 
 # Typer hands on the exceptions of Click, its own copy or the installed one, without naming this base.
@@ -100,5 +100,5 @@ def _usage(error: Any) -> NoReturn:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    typer.echo(f"lightpool: {' '.join(message.split())}", err=True)
+    console.say(f"lightpool: {' '.join(message.split())}")
     sys.exit(code)

@@ -1,4 +1,7 @@
-"""The only place that draws: progress on stderr, results on stdout."""
+"""The only place that draws: progress on stderr, results on stdout.
+
+Names and reasons come from files that anybody may have made: what a terminal would obey or hide is shown as escapes.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
+    from rich.text import Text
 
     from lightpool_core.progress import Progress, Stage
     from lightpool_core.report import Achieved
@@ -38,13 +42,13 @@ def progress(quiet: bool) -> Iterator[Progress]:
 
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description:>10}"),
+        TextColumn("{task.description:>10}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     with Bars(*columns, console=console) as bars:
         yield _Drawn(bars)
@@ -54,7 +58,14 @@ def waiting(quiet: bool = False) -> Callable[[str], None]:
     """What says on stderr what a command waits for; nothing where `quiet`."""
     import typer
 
-    return (lambda _: None) if quiet else (lambda told: typer.echo(f"lightpool: {told}", err=True))
+    return (lambda _: None) if quiet else (lambda told: say(f"lightpool: {told}"))
+
+
+def say(text: str) -> None:
+    """A line on stderr."""
+    from lightpool_core.media.names import shown
+
+    typer.echo(shown(text), err=True)
 
 
 def lines(values: Iterable[object]) -> None:
@@ -62,7 +73,16 @@ def lines(values: Iterable[object]) -> None:
     import typer
 
     for value in values:
-        typer.echo(value)
+        typer.echo(shown(str(value)))
+
+
+def names(values: Iterable[str], lead: str = "") -> None:
+    """One name per line on stdout, after `lead`, as `--filenames` reads them."""
+    from lightpool_core.media.names import as_line
+
+    lines(f"{lead}{as_line(name)}" for name in values)
+    from lightpool_core.media.names import shown
+
 
 
 def json_result(value: Any) -> None:
@@ -71,11 +91,13 @@ def json_result(value: Any) -> None:
 
     import typer
 
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    from lightpool_core.media.names import json_shown
+
+    typer.echo(json_shown(text))
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> None:
-    """A table on stdout, of plain values and of bars; folds long values instead of cutting them."""
+    """A table on stdout, of plain values, lists of lines, and bars; folds long values instead of cutting them."""
     from rich.console import Console
     from rich.table import Table
 
@@ -98,7 +120,7 @@ def bar(value: float, total: float) -> RenderableType:
 
 
 def pairs(rows: Iterable[tuple[str, object]]) -> None:
-    """Names and values in two columns on stdout."""
+    """Names and values in two columns on stdout; a list is a line for each."""
     from rich.console import Console
     from rich.table import Table
 
@@ -128,11 +150,22 @@ def _cell(value: object) -> RenderableType:
 
     return value if isinstance(value, ConsoleRenderable) else _plain(value)
 
+def _largest(one: Achieved) -> Sequence[str]:
+    """The names of what is shown: all, or where there are many those with the largest values or targets."""
+    names = list(one.values)
+    if len(names) <= _CLASSES_SHOWN:
+        return names
+    return sorted(names, key=lambda key: -max(one.values[key], one.targets.get(key, 0.0)))[:_CLASSES_SHOWN]
 
-def _plain(value: object) -> str:
-    from rich.markup import escape
 
-    return "" if value is None else escape(str(value))
+
+def _plain(value: object) -> Text:
+    from rich.text import Text
+
+    from lightpool_core.media.names import shown
+
+    values = value if isinstance(value, list | tuple) else [] if value is None else [value]
+    return Text("\n".join(shown(str(each)) for each in values))  # no text with markup: there, :car: is a picture
 
 
 class _Drawn:

@@ -65,17 +65,19 @@ def show(
     """
     from lightpool_core import Datapool
     from lightpool_core.errors import SettingsError
+    from lightpool_core.media.names import from_line
+    from lightpool_core.media.source import readable
 
     if filenames and why is not None:
         raise SettingsError("--filenames tells all names, --why the reason of one; give one of them")
     datapool = Datapool.open(pool, options.whole_number("version", number))
     version = datapool.version
     if why is not None:
-        decision = datapool.why(why)
+        decision = datapool.why(readable(from_line(why) if why.startswith('"') else why))
         console.json_result(decision.to_dict()) if json else console.lines([told(decision)])
     elif filenames:
         names = datapool.filenames
-        console.json_result(names) if json else console.lines(names)
+        console.json_result(names) if json else console.names(names)
     elif json:
         console.json_result(version.to_note())
     else:
@@ -108,7 +110,8 @@ def diff(a: _A, b: _B, pool: options.Pool, json: options.Json = False) -> None:
     if json:
         console.json_result({"joined": joined, "left": left})
     else:
-        console.lines([*(f"+ {name}" for name in joined), *(f"- {name}" for name in left)])
+        console.names(joined, "+ ")
+        console.names(left, "- ")
 
 
 @app.command()

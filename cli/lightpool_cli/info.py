@@ -36,8 +36,8 @@ def info(pool: options.Pool, json: options.Json = False) -> None:
     if json:
         console.json_result(facts)
         return
-    facts["inputs"] = "\n".join(map(str, settings.inputs))
+    facts["max_per"] = ", ".join(f"{key} {most}" for key, most in settings.max_per.items()) or None
     labels = list(datapool.label_names.items())
     more = [f"and {len(labels) - 20} more (--json shows all)"] if len(labels) > 20 else []
-    facts["labels"] = "\n".join([*(f"{n} = {name or '(no folder)'}" for name, n in labels[:20]), *more])
+    facts["labels"] = [*(f"{n} = {name or '(no folder)'}" for name, n in labels[:20]), *more]
     console.pairs((name, "off" if value is None else value) for name, value in facts.items())

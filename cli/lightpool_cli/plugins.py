@@ -28,8 +28,8 @@ def plugins(json: options.Json = False) -> None:
     console.table(("name", "kind", "from", "options", "what it does"), rows)
 
 
-def _options(plugin: PluginInfo) -> str:
-    return "\n".join(map(_shown, plugin.options))
+def _options(plugin: PluginInfo) -> list[str]:
+    return [*map(_shown, plugin.options)]
 
 
 def _shown(option: PluginOption) -> str:

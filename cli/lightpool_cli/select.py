@@ -131,14 +131,14 @@ def select(
     with console.progress(quiet) as progress:
         picks = run(pool, embeddings, wanted, progress)
     _tell(() if quiet else picks.corrupt)
-    for name, text in () if quiet or json else console.achieved(picks.achieved):
-        typer.echo(f"{name:8}  {text}", err=True)
+    for name, text in () if quiet or json else console.achieved(picks.achieved, "--json shows all"):
+        console.say(f"{name:8}  {text}")
     if output:
         picks.write_csv(output, all_rows=all_rows)
     if json:
-        console.lines([picks.to_json()])
+        console.json_text(picks.to_json())
     elif not (quiet and output):
-        console.lines(picks.filenames)
+        console.names(picks.filenames)
 
 
 def _curve(
@@ -153,7 +153,7 @@ def _curve(
         curve = run(pool, embeddings, wanted, progress)
     _tell(() if quiet else curve.corrupt)
     if json:
-        console.lines([curve.to_json()])
+        console.json_text(curve.to_json())
     else:
         _draw(curve)
 
@@ -180,4 +180,4 @@ def _draw(curve: Curve) -> None:
 
 def _tell(corrupt: Iterable[Problem]) -> None:
     for problem in corrupt:
-        typer.echo(f"corrupt: {problem.filename}: {problem.reason}", err=True)
+        console.say(f"corrupt: {problem.filename}: {problem.reason}")

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from lightpool_cli import console
 
 if TYPE_CHECKING:
@@ -32,11 +30,11 @@ def split(
     with console.progress(quiet) as progress:
         divided = run(parsed, pool, embeddings, wanted, group_by=group_by, keep=keep, progress=progress)
     for warning in () if quiet else divided.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        console.say(f"warning: {warning}")
     if output:
         divided.write_csv(output)
     if json:
-        console.lines([divided.to_json()])
+        console.json_text(divided.to_json())
     elif not (quiet and output):
         rows = [
             (part.name, f"{part.wanted:.1%}", f"{part.share:.1%}", part.samples, part.groups) for part in divided.parts

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
 from lightpool_core.errors import SourceError
 from lightpool_core.media.video import VideoStream
+
+_LONGEST = 255
+"""Bytes of a name in a folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +56,20 @@ def output_folder(folder: str | Path) -> Path:
 
 
 def _target(root: Path, filename: str) -> Path:
-    path = root / filename
-    if not path.resolve().is_relative_to(root):
+    path = root.joinpath(*map(_fitting, PurePosixPath(filename).parts))
+    if path == root or not path.resolve().is_relative_to(root):
         raise SourceError(f"sample {filename!r} would be written outside of {root}; nothing more was written")
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def _fitting(part: str) -> str:
+    """`part` of a path, shortened where file systems have no room: a frame, or escapes, make it longer."""
+    spelled = os.fsencode(part)
+    if len(spelled) <= _LONGEST:
+        return part
+    end = f"-{hashlib.blake2b(spelled, digest_size=8).hexdigest()}{PurePosixPath(part).suffix[:16]}"
+    return spelled[: _LONGEST - len(os.fsencode(end))].decode("utf-8", "ignore") + end
 
 
 def _write_frames(video: Path, targets: dict[int, Path]) -> None:

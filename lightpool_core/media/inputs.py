@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from lightpool_core.errors import SourceNotFound
+from lightpool_core.media.names import from_line
 from lightpool_core.media.source import Source, kind_of, readable
 from lightpool_core.progress import SILENT, Progress
 
@@ -74,10 +75,10 @@ def _walk(folder: Path, visited: set[str]) -> Iterator[Path]:
 
 def _only_listed(sources: Sequence[Source], filenames: Path) -> list[Source]:
     try:
-        lines = filenames.read_text(encoding="utf-8-sig").splitlines()
+        lines = filenames.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise SourceNotFound(f"list of filenames {filenames} cannot be read: {error}") from error
-    wanted = {PurePosixPath(line.strip()).as_posix() for line in lines if line.strip()}
+    wanted = {PurePosixPath(from_line(line)).as_posix() for line in lines if line.strip()}
     if not wanted:
         raise SourceNotFound(f"list of filenames {filenames} is empty; write one path per line")
     missing = sorted(wanted - {source.name for source in sources})

@@ -15,6 +15,7 @@ from pyarrow import parquet
 
 from lightpool_core.embedding.journal import SCRATCH_NAME
 from lightpool_core.errors import CorruptPool
+from lightpool_core.media.names import as_line
 from lightpool_core.pool.history import now
 from lightpool_core.replacing import replacing
 
@@ -84,8 +85,9 @@ class Run:
         lists = self.folder / "filenames"
         lists.mkdir(exist_ok=True)
         for kind, names in filenames.items():
-            lines = "".join(f"{name}\n" for name in names)
-            (lists / f"{kind}_filenames.txt").write_text(lines, encoding="utf-8")
+            lines = "".join(f"{as_line(name)}\n" for name in names)
+            with replacing(lists / f"{kind}_filenames.txt") as new:
+                new.write_text(lines, encoding="utf-8")
 
     def explain(self, decisions: pa.Table) -> None:
         """`decisions.parquet`: why each candidate was chosen or not."""
