@@ -110,20 +110,21 @@ def _summary(report: Report) -> Iterator[tuple[str, object]]:
         f"{sources.new} new ({sources.processed} processed, {sources.duplicates} duplicates,"
         f" {sources.corrupt} corrupt), {sources.skipped} seen before",
     )
+    all_of_it = f"in {report.pool}/runs/{report.run}/report.json" if report.run else "--json shows all"
     for problem in report.corrupt[:_SHOWN]:
         yield "  corrupt", f"{problem.filename}: {problem.reason}"
     if len(report.corrupt) > _SHOWN:
-        yield "", f"and {len(report.corrupt) - _SHOWN} more, in {report.pool}/runs/{report.run}/report.json"
+        yield "", f"and {len(report.corrupt) - _SHOWN} more, {all_of_it}"
     for problem in report.cut_short[:_SHOWN]:
         yield "  cut short", f"{problem.filename}: {problem.reason}"
     if len(report.cut_short) > _SHOWN:
-        yield "", f"and {len(report.cut_short) - _SHOWN} more, in {report.pool}/runs/{report.run}/report.json"
+        yield "", f"and {len(report.cut_short) - _SHOWN} more, {all_of_it}"
     if not sources.new:
         yield "", "nothing new: the pool is as it was"
         return
     yield "candidates", f"{samples.candidates}, and {samples.duplicates} duplicates of known pictures"
     yield "selected", f"{samples.selected} by {report.sampler}, {_stop(report)}"
-    yield from console.achieved(report.achieved)
+    yield from console.achieved(report.achieved, all_of_it)
     if samples.candidates and not samples.selected:
         whole = f", or no video has {report.sequence_length} frames in a row" if report.sequence_length else ""
         limited = report.achieved or report.max_per or report.min_seconds is not None
@@ -152,4 +153,9 @@ def _stop(report: Report) -> str:
     if report.min_distance is not None:
         origin = f" (near-duplicate distance of {report.embedder})" if report.min_distance_from == "embedder" else ""
         conditions.append(f"min_distance {report.min_distance:g}{origin}")
-    return " and ".join(conditions)
+    if report.min_seconds is not None:
+        conditions.append(f"min_seconds {report.min_seconds:g}")
+    conditions += [f"max_per {key} {most}" for key, most in report.max_per.items()]
+    if report.sequence_length is not None:
+        conditions.append(f"sequence_length {report.sequence_length}")
+    return ", ".join(conditions)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from lightpool_core.progress import Progress, Stage
     from lightpool_core.report import Achieved
 
+_CLASSES_SHOWN = 10
+
 
 @contextmanager
 def progress(quiet: bool) -> Iterator[Progress]:
@@ -56,13 +58,13 @@ def progress(quiet: bool) -> Iterator[Progress]:
 
 def waiting(quiet: bool = False) -> Callable[[str], None]:
     """What says on stderr what a command waits for; nothing where `quiet`."""
-    import typer
-
     return (lambda _: None) if quiet else (lambda told: say(f"lightpool: {told}"))
 
 
 def say(text: str) -> None:
     """A line on stderr."""
+    import typer
+
     from lightpool_core.media.names import shown
 
     typer.echo(shown(text), err=True)
@@ -71,6 +73,8 @@ def say(text: str) -> None:
 def lines(values: Iterable[object]) -> None:
     """One value per line on stdout."""
     import typer
+
+    from lightpool_core.media.names import shown
 
     for value in values:
         typer.echo(shown(str(value)))
@@ -81,14 +85,17 @@ def names(values: Iterable[str], lead: str = "") -> None:
     from lightpool_core.media.names import as_line
 
     lines(f"{lead}{as_line(name)}" for name in values)
-    from lightpool_core.media.names import shown
-
 
 
 def json_result(value: Any) -> None:
     """One JSON value on stdout."""
     import json
 
+    json_text(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def json_text(text: str) -> None:
+    """JSON on stdout: the true values, whatever is in them."""
     import typer
 
     from lightpool_core.media.names import json_shown
@@ -128,17 +135,27 @@ def pairs(rows: Iterable[tuple[str, object]]) -> None:
     drawn.add_column(style="bold", no_wrap=True)
     drawn.add_column(overflow="fold")
     for name, value in rows:
-        drawn.add_row(name, _plain(value))
+        drawn.add_row(_plain(name), _plain(value))
     Console().print(drawn)
 
 
-def achieved(objectives: Iterable[Achieved]) -> Iterator[tuple[str, str]]:
-    """What became of each objective, as names and values."""
+def achieved(objectives: Iterable[Achieved], all_of_it: str) -> Iterator[tuple[str, str]]:
+    """What became of each objective, as names and values; of many classes the largest, and where `all_of_it` is."""
     name = "achieved"
     for one in objectives:
-        numbers = (f"{key} {value:.3g}{_wanted(one.targets, key)}" for key, value in one.values.items())
+        numbers = [f"{key} {one.values[key]:.3g}{_wanted(one.targets, key)}" for key in _largest(one)]
+        if len(one.values) > len(numbers):
+            numbers.append(f"and {len(one.values) - len(numbers)} more, {all_of_it}")
         yield name, f"{one.objective}: {', '.join(numbers)}"
         name = ""
+
+
+def _largest(one: Achieved) -> Sequence[str]:
+    """The names of what is shown: all, or where there are many those with the largest values or targets."""
+    names = list(one.values)
+    if len(names) <= _CLASSES_SHOWN:
+        return names
+    return sorted(names, key=lambda key: -max(one.values[key], one.targets.get(key, 0.0)))[:_CLASSES_SHOWN]
 
 
 def _wanted(targets: Mapping[str, float], key: str) -> str:
@@ -149,14 +166,6 @@ def _cell(value: object) -> RenderableType:
     from rich.console import ConsoleRenderable
 
     return value if isinstance(value, ConsoleRenderable) else _plain(value)
-
-def _largest(one: Achieved) -> Sequence[str]:
-    """The names of what is shown: all, or where there are many those with the largest values or targets."""
-    names = list(one.values)
-    if len(names) <= _CLASSES_SHOWN:
-        return names
-    return sorted(names, key=lambda key: -max(one.values[key], one.targets.get(key, 0.0)))[:_CLASSES_SHOWN]
-
 
 
 def _plain(value: object) -> Text:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from lightpool_cli import console, options
 
+_FILES = ("metadata", "predictions", "scores")
+
 
 def info(pool: options.Pool, json: options.Json = False) -> None:
     """Show what a datapool holds and how it grows.
@@ -28,8 +30,12 @@ def info(pool: options.Pool, json: options.Json = False) -> None:
         "sampler": described(settings.sampler),
         "n_samples": settings.n_samples,
         "min_distance": settings.min_distance,
+        "min_seconds": settings.min_seconds,
+        "max_per": dict(settings.max_per),
+        "sequence_length": settings.sequence_length,
         "fps": "all" if settings.fps is None else settings.fps,
         "inputs": [str(path) for path in settings.inputs],
+        **{name: str(path) if (path := getattr(settings, name)) else None for name in _FILES},
         "keep_history": settings.keep_history,
         "labels": datapool.label_names,
     }

@@ -123,7 +123,8 @@ def select(
     )
     splits.refuse_idle_options(split, group, keep, curve, embeddings, output, all_rows)
     if split is not None:
-        splits.split(split, pool, embeddings, wanted, group or [], keep, output, json, quiet)
+        divided = splits.divided(split, pool, embeddings, wanted, group or [], keep, quiet)
+        splits.show(divided, output, json, quiet)
         return
     if curve:
         _curve(pool, embeddings, wanted, output, json, quiet)

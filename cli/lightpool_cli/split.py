@@ -8,27 +8,29 @@ from typing import TYPE_CHECKING
 from lightpool_cli import console
 
 if TYPE_CHECKING:
-    from lightpool_core import Overrides
+    from lightpool_core import Overrides, Split
 
 
-def split(
+def divided(
     shares: str,
     pool: Path | None,
     embeddings: Path | None,
     wanted: Overrides,
     group_by: list[str],
     keep: Path | None,
-    output: Path | None,
-    json: bool,
     quiet: bool,
-) -> None:
-    """Divide, write and show."""
+) -> Split:
+    """Divide everything, with a progress display."""
     from lightpool_core import split as run
     from lightpool_core.selection.shares import Shares
 
     parsed = Shares.parse(shares).wanted
     with console.progress(quiet) as progress:
-        divided = run(parsed, pool, embeddings, wanted, group_by=group_by, keep=keep, progress=progress)
+        return run(parsed, pool, embeddings, wanted, group_by=group_by, keep=keep, progress=progress)
+
+
+def show(divided: Split, output: Path | None, json: bool, quiet: bool) -> None:
+    """Write the split to `output`, where that is given, and show it."""
     for warning in () if quiet else divided.warnings:
         console.say(f"warning: {warning}")
     if output:
