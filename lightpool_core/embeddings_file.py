@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
+import tokenize
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from csv import reader
@@ -29,6 +30,8 @@ from lightpool_core.selection.exact import in_blocks
 _BLOCK_ROWS = 8192
 _BLOCK_BYTES = 1 << 24
 _FORMS = "an embeddings file is .csv, .parquet or .npy"
+_DAMAGED = (pa.ArrowException, ValueError, TypeError, OverflowError, OSError, EOFError, tokenize.TokenError)
+"""What the readers of Arrow and NumPy raise; the last where NumPy takes a header for one of Python 2."""
 _STANDARD = ("filenames", "filename", "labels", "label", "masked", "selected", "embedding")
 
 
@@ -59,7 +62,7 @@ def read_embeddings(path: Path) -> EmbeddingsFile:
         return dataclasses.replace(file, metadata=_metadata(path, file.all_rows.masked)) if file.all_rows else file
     except SourceError:
         raise
-    except (pa.ArrowException, ValueError, OSError, EOFError) as error:
+    except _DAMAGED as error:
         reason = " ".join(str(error).split())
         raise SourceError(f"embeddings file {path} cannot be read: {reason}; {_FORMS}") from error
 
@@ -130,8 +133,8 @@ def _from_batches(path: Path, batches: Iterable[pa.RecordBatch]) -> EmbeddingsFi
 def _metadata(path: Path, masked: Mask) -> dict[str, Array]:
     """The columns (N,) of the rows that are not `masked`, but for those that are read anyway."""
     names = Counter(_header(path))
-    pairs = (("filenames", "filename"), ("labels", "label"))
-    known = {"masked", "selected", "embedding", *(next(name for name in pair if name in names) for pair in pairs)}
+    read = {_name_of(path, names, "filenames", "filename"), _name_of(path, names, "labels", "label")}
+    known = {"masked", "selected", "embedding", *read}
     others = [name for name in names if name not in known and not name.startswith("embedding_") and names[name] < 2]
     if not others:
         return {}
@@ -187,9 +190,14 @@ def _unit(path: Path, vectors: Any, names: Sequence[str], start: int) -> Embeddi
 
 
 def _column(path: Path, batch: pa.RecordBatch, *names: str) -> pa.Array:
+    return batch[_name_of(path, batch.schema.names, *names)]
+
+
+def _name_of(path: Path, header: Iterable[str], *names: str) -> str:
+    """The first of the `names` that is in the `header`."""
     for name in names:
-        if name in batch.schema.names:
-            return batch[name]
+        if name in header:
+            return name
     raise SourceError(f"embeddings file {path} has no column {names[0]!r}")
 
 

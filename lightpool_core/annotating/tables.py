@@ -77,9 +77,11 @@ def read_arrow(path: Path, only: Sequence[str] | None = None) -> pa.Table:
         for at, field in enumerate(table.schema):
             if pa.types.is_dictionary(field.type):
                 table = table.set_column(at, field.name, table[at].cast(field.type.value_type))
+        names = Counter(table.column_names)
+        table.validate(full=True)  # texts that are no UTF-8, say, which JSON and Parquet files may hold
     except (pa.ArrowException, ValueError, OSError) as error:
         raise SourceError(f"{path} cannot be read: {' '.join(str(error).split())}; {_FORMS}") from error
-    twice = [name for name, count in Counter(table.column_names).items() if count > 1]
+    twice = [name for name, count in names.items() if count > 1]
     if twice:
         raise SourceError(f"{path} has two columns {twice[0]!r}; rename one")
     return table.select([field.name for field in table.schema if _is_number(field.type) or _is_word(field.type)])

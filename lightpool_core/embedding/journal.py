@@ -21,7 +21,7 @@ from pyarrow import parquet
 
 from lightpool_core.arrays import Embeddings, Rows
 from lightpool_core.embedding.pictures import Ending, Picture
-from lightpool_core.errors import PoolError
+from lightpool_core.errors import CorruptPool, PoolError
 from lightpool_core.media.quality import MEASURED
 from lightpool_core.replacing import replacing
 
@@ -31,6 +31,8 @@ _ENDINGS = b"endings"
 _AFTER = b"after"
 _FORM: Any = {"compression": "none", "use_dictionary": ["source"]}
 """Of a part: looking for what repeats in embeddings would take longer than writing them."""
+_DAMAGED = (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError, pa.ArrowException)
+"""What reading a part raises that is not as it was written."""
 _GROUP = 8192
 """Rows of a kept journal that are gathered at once."""
 _SCRATCH = 1 << 26
@@ -75,7 +77,7 @@ class Journal:
         self.maker = maker
         self._dim = maker.dim
         self._schema = _schema(maker)
-        self._described = [name for name in self._schema.names if name != "embedding"]
+        self._described = self._schema.remove(self._schema.get_field_index("embedding"))
         if _maker_of(folder) != maker:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
@@ -129,7 +131,10 @@ class Journal:
         return Entries(chosen, endings)
 
     def embeddings(self, parts: Rows, rows: Rows) -> Embeddings:
-        """(N, D) those in the given `rows` (N,) of the given `parts` (N,); many of them in a memory map."""
+        """(N, D) those in the given `rows` (N,) of the given `parts` (N,); many of them in a memory map.
+
+        Raises CorruptPool naming a part that a failing disk damaged.
+        """
         n = len(parts)
         found: Embeddings
         if n * self._dim * 4 < _SCRATCH:
@@ -138,7 +143,14 @@ class Journal:
             found = np.memmap(self._folder.with_name(SCRATCH_NAME), np.float32, "w+", shape=(n, self._dim))
         order = np.argsort(parts, kind="stable")
         for group in np.split(order, np.flatnonzero(np.diff(parts[order])) + 1) if n else ():
-            self._gather(found, group, self._parts[parts[group[0]]], rows[group])
+            part = self._parts[parts[group[0]]]
+            try:
+                self._gather(found, group, part, rows[group])
+            except _DAMAGED as error:
+                raise CorruptPool(
+                    f"{part} cannot be read: {' '.join(str(error).split())};"
+                    " delete it, and the same command embeds its pictures again"
+                ) from error
         return found
 
     def _gather(self, found: Embeddings, places: Rows, part: Path, rows: Rows) -> None:
@@ -175,12 +187,11 @@ class Journal:
                 group = pictures.slice(start, _GROUP)
                 embeddings = other.embeddings(group["part"].to_numpy(), group["row"].to_numpy())
                 vectors = pa.FixedSizeListArray.from_arrays(pa.array(embeddings.ravel()), self._dim)
-                columns = group.select(self._described).append_column("embedding", vectors)
+                columns = group.select(self._described.names).append_column("embedding", vectors)
                 writer.write_table(columns.select(schema.names).cast(schema))
 
     def _remember(self, part: Path, table: pa.Table, *, old: bool = False) -> None:
-        endings = {key: Ending(*values) for key, *values in json.loads(table.schema.metadata[_ENDINGS])}
-        after = json.loads(table.schema.metadata.get(_AFTER, b"{}"))
+        endings, after = _told_by(table)
         if old and any(self._reached.get(key, -1) < index for key, index in after.items()):
             return  # the frames before these are gone: as good as none
         for key, index in zip(table["source"].to_pylist(), table["frame"].to_pylist(), strict=True):
@@ -219,19 +230,30 @@ def _located(table: pa.Table, part: int) -> pa.Table:
 def _maker_of(folder: Path) -> Maker | None:
     try:
         return Maker(**json.loads((folder / _HEADER).read_text()))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
 
 
-def _parts_in(folder: Path, columns: Sequence[str]) -> Iterator[tuple[Path, pa.Table]]:
-    """The parts in `folder`; one that a failing disk left in pieces is as good as none, and is embedded again."""
+def _parts_in(folder: Path, described: pa.Schema) -> Iterator[tuple[Path, pa.Table]]:
+    """The parts in `folder`, of these columns; one that a failing disk left in pieces is as good as none, and is
+    embedded again.
+    """
     for part in sorted(folder.glob("part-*.parquet")):
         try:
-            table = parquet.read_table(part, columns=list(columns), partitioning=None)
-        except (OSError, pa.ArrowException):
+            table = parquet.read_table(part, columns=described.names, partitioning=None)
+            table.validate(full=True)
+            _told_by(table)
+        except _DAMAGED:
             continue
-        if _ENDINGS in (table.schema.metadata or {}):
+        if table.schema.equals(described):
             yield part, table
+
+
+def _told_by(part: pa.Table) -> tuple[dict[str, Ending], dict[str, int]]:
+    """How sources ended, and which frame of each comes before those in the part."""
+    endings = json.loads(part.schema.metadata[_ENDINGS])
+    after = json.loads(part.schema.metadata.get(_AFTER, b"{}"))
+    return {str(key): Ending(*values) for key, *values in endings}, {key: int(after[key]) for key in after}
 
 
 def keys_in(folder: Path, maker: Maker | None = None) -> set[str]:
@@ -239,7 +261,7 @@ def keys_in(folder: Path, maker: Maker | None = None) -> set[str]:
     keys: set[str] = set()
     if maker is not None and _maker_of(folder) != maker:
         return keys
-    for _, table in _parts_in(folder, ["source"]):
+    for _, table in _parts_in(folder, pa.schema({"source": pa.string()})):
         keys.update(table["source"].to_pylist())
-        keys.update(key for key, *_ in json.loads(table.schema.metadata[_ENDINGS]))
+        keys.update(_told_by(table)[0])
     return keys

@@ -1,0 +1,83 @@
+"""Files from outside, damaged in every way: a value or one line of error, soon and in bounded memory.
+
+A quick pass; `tox -e fuzz` runs for longer (docs/reliability-fuzzing.md).
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from tests.fuzz.mutation import KINDS, Edit, edited
+from tests.fuzz.property import Finding, check
+from tests.fuzz.targets import TARGETS, Target
+
+INPUTS = Path(__file__).with_name("inputs")
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "15"))
+BY_NAME = {target.name: target for target in TARGETS}
+KEPT = sorted(INPUTS.glob("*/*"))
+
+every_target = pytest.mark.parametrize("target", [pytest.param(target, id=target.name) for target in TARGETS])
+some = settings(
+    max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+)
+
+
+@cache
+def seeds(name: str) -> tuple[bytes, ...]:
+    return tuple(BY_NAME[name].seeds())
+
+
+def edits() -> st.SearchStrategy[Edit]:
+    lengths = st.sampled_from([1, 2, 4, 16, 200])
+    return st.builds(Edit, st.sampled_from(KINDS), st.integers(0, 1 << 20), lengths, st.integers(0, 255))
+
+
+def is_value(target: Target, data: bytes) -> bool:
+    with TemporaryDirectory() as folder:
+        return check(target, data, Path(folder))
+
+
+@every_target
+def test_a_valid_file_is_read(target):
+    assert all(is_value(target, seed) for seed in seeds(target.name))
+
+
+@every_target
+@some
+@given(data=st.data())
+def test_a_damaged_file_is_a_value_or_one_line_of_error(target, data):
+    seed = data.draw(st.sampled_from(range(len(seeds(target.name)))), label="seed")
+    is_value(
+        target, edited(seeds(target.name)[seed], data.draw(st.lists(edits(), min_size=1, max_size=4), label="edits"))
+    )
+
+
+@every_target
+@some
+@given(data=st.binary(max_size=300))
+@example(data=b"")
+@example(data=b"\0" * 64)
+@example(data=b"[" * 20_000)
+def test_any_bytes_are_a_value_or_one_line_of_error(target, data):
+    is_value(target, data)
+
+
+@pytest.mark.parametrize("path", [pytest.param(path, id=f"{path.parent.name}/{path.name}") for path in KEPT])
+def test_what_broke_a_reader_once_is_a_value_or_one_line_of_error(path):
+    is_value(BY_NAME[path.parent.name], path.read_bytes())
+
+
+def test_readers_that_break_the_property_are_found(tmp_path):
+    def breaks(path: Path) -> None:
+        raise {b"bug": KeyError("x"), b"lines": ValueError("x")}.get(path.read_bytes(), RuntimeError("x"))
+
+    target = Target("breaks", "file", breaks, lambda: [b""])
+    with pytest.raises(Finding, match="breaks: KeyError: 'x'"):
+        check(target, b"bug", tmp_path)
