@@ -18,6 +18,7 @@ from lightpool_core.arrays import Embeddings, Labels, Rows
 from lightpool_core.errors import PoolLocked, PoolNotFound, VersionNotFound
 from lightpool_core.media.source import SampleRef
 from lightpool_core.pool import latest
+from lightpool_core.pool.content import NOTHING, grown
 from lightpool_core.pool.enclosure import check_enclosed
 from lightpool_core.pool.history import History, Version, now, schema
 from lightpool_core.pool.index import Index, cached_index
@@ -67,7 +68,7 @@ class Datapool:
     @classmethod
     def create(cls, path: Path, dim: int, fingerprint: str) -> Datapool:
         """An empty pool for embeddings of dimension `dim`, at version 0; the folder must be there."""
-        version = Version(0, now(), 0, 0, "init", dim, fingerprint)
+        version = Version(0, now(), 0, 0, "init", dim, fingerprint, content=NOTHING)
         History(path, dim).create(version)
         Ledger(path).create({"number": 0})
         return cls(path, version)
@@ -201,7 +202,9 @@ class Datapool:
     def commit(self, rows: pa.Table, version: Version) -> Datapool:
         """The next version: this one's samples, then `rows` without their positions."""
         positions = pa.array(range(len(self), len(self) + rows.num_rows), pa.int64())
-        self._history.append(rows.add_column(0, "position", positions), version)
+        rows = rows.add_column(0, "position", positions).cast(schema(self.dim))
+        version = dataclasses.replace(version, content=grown(self.version.content, rows))
+        self._history.append(rows, version)
         return Datapool(self.path, version)
 
     def restore(self, number: int, wait: Wait | None = None) -> Datapool:

@@ -39,6 +39,8 @@ class Version:
     """The version that a restore went back to."""
     counts: dict[str, Any] = field(default_factory=dict)
     """What the run found, as in its report."""
+    content: str = ""
+    """Identity of all rows, see `lightpool_core.pool.content`; empty where it is not known."""
 
     def to_note(self) -> dict[str, Any]:
         return {**asdict(self), "time": self.time.isoformat()}
@@ -48,7 +50,7 @@ class Version:
         """Raises KeyError, TypeError or ValueError for what no version wrote."""
         version = cls(**{**note, "time": datetime.fromisoformat(note["time"])})
         numbers = [version.number, version.samples, version.dim]
-        texts = [version.event, version.fingerprint, version.run]
+        texts = [version.event, version.fingerprint, version.run, version.content]
         if {type(number) for number in numbers} != {int} or min(numbers) < 0 or {type(text) for text in texts} != {str}:
             raise ValueError(note)
         return version

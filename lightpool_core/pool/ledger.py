@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lightpool_core.media.source import Source
+from lightpool_core.pool.content import NOTHING, grown
 from lightpool_core.pool.table import Note, Table
 
 _TABLE = "sources"
@@ -71,7 +72,7 @@ class Ledger:
 
     def create(self, note: Note) -> None:
         """Begin with an empty ledger."""
-        self._table.create(note)
+        self._table.create({**note, "content": NOTHING})
 
     def unseen(self, sources: Sequence[Source]) -> list[Source]:
         """Those of which no path with that size and modification time is known, in the given order."""
@@ -113,7 +114,8 @@ class Ledger:
         """Remember `rows` of this table's schema, but no file twice in the same state."""
         known = self._table.read(_STATE)
         news = rows.join(known, keys=_STATE, join_type="left anti").select(SCHEMA.names)
-        self._table.append(news.sort_by("source"), note)
+        content = grown(self.newest().get("content", ""), news)
+        self._table.append(news.sort_by("source"), {**note, "content": content})
 
     def newest(self) -> Note:
         """The note of the newest commit."""
@@ -122,7 +124,7 @@ class Ledger:
     def restore(self, number: int, note: Note) -> None:
         """Go back to what was known when version `number` of the pool was made."""
         made = [c for c in self._table.commits() if c.note["number"] == number]
-        self._table.restore(made[0].delta_version, note)
+        self._table.restore(made[0].delta_version, {**note, "content": made[0].note.get("content", "")})
 
     def prune(self) -> None:
         """Forget all older states of the ledger; what it knows now stays."""

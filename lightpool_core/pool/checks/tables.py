@@ -26,8 +26,8 @@ class State:
     delta_version: int
     note: Mapping[str, Any] | None
     """What lightpool wrote of the commit; None where another tool made it."""
-    files: Mapping[str, tuple[int, int]]
-    """Size in bytes and number of rows, by path in the table."""
+    files: Mapping[str, Mapping[str, Any]]
+    """What the log says of each data file, by path in the table: `size_bytes`, `num_records`, `min.position` …"""
 
 
 def log_findings(table: Path) -> Iterator[Finding]:
@@ -67,8 +67,7 @@ def states(table: Path) -> Iterator[State | Finding]:
         try:
             actions = pa.table(DeltaTable(str(table), version=number).get_add_actions(flatten=True))
             known = None if note is None else dict(json.loads(note))
-            rows = actions.select(["path", "size_bytes", "num_records"]).to_pylist()
-            yield State(number, known, {row["path"]: (row["size_bytes"], row["num_records"]) for row in rows})
+            yield State(number, known, {action["path"]: action for action in actions.to_pylist()})
         except Exception as error:  # as above
             yield damaged(place, f"the version of this commit cannot be opened ({said(error)})")
 
