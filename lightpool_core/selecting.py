@@ -123,7 +123,7 @@ def _selected(
         raise SettingsError("nothing to select from; give --pool, --embeddings FILE or --input DIR")
     candidates, view = attached(candidates, view, files)
     candidates = dataclasses.replace(candidates, queries=query_embeddings(sampler, queried, progress))
-    _check_frames(candidates, settings.sequence_length)
+    _check_frames(candidates, settings.sequence_length, "frames are told by names such as sub/my_video-099-mp4.png")
     picks = _picked(candidates, view, settings, settings.stop, sampler, progress)
     all_rows = file.all_rows.with_chosen(picks.indices) if file and file.all_rows else None
     return dataclasses.replace(picks, all_rows=all_rows)
@@ -195,12 +195,11 @@ def _settings(pool: Datapool | None, overrides: Overrides) -> Settings:
     return settings
 
 
-def _check_frames(candidates: Candidates, length: int | None) -> None:
+def _check_frames(candidates: Candidates, length: int | None, advice: str) -> None:
     """Raise SettingsError where sequences are asked for, and there are none."""
     if length and len(candidates) and not len(cut(candidates.refs, length)):
         raise SettingsError(
-            f"--sequence-length {length}: no video has so many frames among the {len(candidates)} candidates;"
-            " frames are told by names such as sub/my_video-099-mp4.png"
+            f"--sequence-length {length}: no video has so many frames among the {len(candidates)} candidates; {advice}"
         )
 
 
@@ -250,6 +249,7 @@ def _from_inputs(
         embedding = embed(sorted_out.fresh, members, embedder, journal, reading=settings.reading, progress=progress)
     view = pool.view(device=settings.device) if pool is not None else _empty(embedder.dim, settings.device)
     candidates, view = attached(dataclasses.replace(embedding.candidates, queries=queries), view, files)
+    _check_frames(candidates, settings.sequence_length, "a higher --fps takes more")
     picks = _picked(candidates, view, settings, stop_for(settings.stop, embedder), sampler, progress)
     seen = (*with_corrupt_copies(sorted_out, embedding.outcomes).settled, *embedding.outcomes)
     corrupt = tuple(Problem(o.source.name, o.reason) for o in seen if o.status == "corrupt")

@@ -105,6 +105,7 @@ def split(
     joined = Components(len(samples.filenames))
     for group in groups.values():
         joined.join_groups(group)
+    grouped = joined.first.copy()
     if settings.stop.min_distance:
         joined.join_near(samples.embeddings, settings.stop.min_distance, Products(settings.device), progress)
     _, components = np.unique(joined.first, return_inverse=True)
@@ -113,7 +114,7 @@ def split(
     missed = _missed(parts, wanted)
     if missed and dealt.too_large:
         rows = np.flatnonzero(components == dealt.too_large[0])
-        missed += f"; {_described(rows, samples.filenames, groups)}"
+        missed += f"; {_described(rows, samples.filenames, groups, grouped)}"
     divided = "" if kept is None else _divided(kept, components)
     splits = tuple(wanted.names[number] for number in dealt.split)
     return Split(samples.filenames, splits, parts, tuple(warning for warning in (missed, divided) if warning))
@@ -243,12 +244,17 @@ def _divided(kept: Rows, components: Rows) -> str:
     return f"the kept split divides {divided} group{'s' * (divided > 1)} of samples that belong together; so it stays"
 
 
-def _described(rows: Rows, filenames: Sequence[str], groups: Mapping[str, Sequence[Any]]) -> str:
-    """What a component is that is too large."""
-    names = [filenames[rows[0]]]
+def _described(rows: Rows, filenames: Sequence[str], groups: Mapping[str, Sequence[Any]], grouped: Rows) -> str:
+    """What a component is that is too large, and what may part it; `grouped` (N,), the components by groups alone."""
+    if len(rows) == 1:
+        return f"no split stays empty, and {len(filenames)} samples are too few for such shares"
+    names, keys = [filenames[rows[0]]], []
     for key, group in groups.items():
         counts = Counter(str(group[row]) for row in rows if group[row] is not None)
         if counts:
             more = f" and {len(counts) - 1} more" if len(counts) > 1 else ""
             names.append(f"{key} {counts.most_common(1)[0][0]}{more}")
-    return f"{len(rows)} samples belong together ({', '.join(names)}); a smaller --min-distance may part them"
+            keys.append(key)
+    by_groups = len(np.unique(grouped[rows])) == 1
+    advice = f"leaving out --group {' or '.join(keys)}" if by_groups else "a smaller --min-distance"
+    return f"{len(rows)} samples belong together ({', '.join(names)}); {advice} may part them"

@@ -178,6 +178,15 @@ def test_a_file_without_frames_is_refused(lightpool, tmp_path):
     assert "no video has so many frames among the 3 candidates" in message
 
 
+def test_raw_input_without_a_whole_clip_is_refused(lightpool, draw, inbox, tmp_path):
+    draw(tmp_path / "flat" / "a.png", 70)
+    command = ("select", "--embedder", "gist", "--sequence-length", 4)
+    said = "--sequence-length 4: no video has so many frames among the 1 candidates; a higher --fps takes more"
+    assert said in lightpool.fails(*command, "--input", tmp_path / "flat")
+    videos = lightpool.fails(*command, "--input", inbox, "--sequence-length", 1000)
+    assert "--sequence-length 1000: no video has so many frames" in videos
+
+
 def test_the_curve_of_clips_counts_frames(lightpool, inbox):
     command = ("select", "--input", inbox, "--embedder", "gist", "--fps", "all", "--sequence-length", 4, "--curve")
     curve = lightpool(*command, "--json").json

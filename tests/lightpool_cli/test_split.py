@@ -143,9 +143,31 @@ def test_a_group_that_no_split_has_room_for_is_named(lightpool, tmp_path):
     assert [len(side) for side in done.json.values()] == [70, 30]
     assert done.err == (
         "warning: train gets 70.0% instead of 90.0%, val gets 30.0% instead of 10.0%; 30 samples belong together"
-        " (short-00-mp4.png, video short.mp4); a smaller --min-distance may part them\n"
+        " (short-00-mp4.png, video short.mp4); leaving out --group video may part them\n"
     )
     assert lightpool(*split, "--quiet").err == ""
+    labelled = lightpool(*split, "--group", "label", "--json").err
+    assert "(long-00-mp4.png, video long.mp4 and 1 more, label 0); leaving out --group video or label may" in labelled
+
+
+def test_a_group_that_the_distance_joined_may_be_parted_by_a_smaller_one(lightpool, tmp_path):
+    """Also where groups have a part in it: two videos of five frames each that are near one another."""
+    rows = np.eye(16, dtype=np.float32)
+    rows[5] = rows[4] * np.cos(0.1) + rows[5] * np.sin(0.1)
+    names = [f"{video}-{i}-mp4.png" for video in "ab" for i in range(5)] + [f"{i}.png" for i in range(6)]
+    file = write_csv(tmp_path / "f.csv", names, rows)
+    split = ("select", "--embeddings", file, "--split", "train=0.5,val=0.5", "--group", "video", "--json")
+    assert lightpool(*split, "--min-distance", 0.2).err.endswith(
+        "10 samples belong together (a-0-mp4.png, video a.mp4 and 1 more); a smaller --min-distance may part them\n"
+    )
+    assert lightpool(*split, "--min-distance", 0.05).err == ""
+
+
+def test_where_samples_are_too_few_for_the_shares_no_group_is_blamed(lightpool, tmp_path):
+    file = write_csv(tmp_path / "f.csv", [f"{i}.png" for i in range(10)], np.eye(10, dtype=np.float32))
+    done = lightpool("select", "--embeddings", file, "--split", "train=0.97,val=0.03", "--min-distance", 0.1, "--json")
+    assert [len(side) for side in done.json.values()] == [9, 1]
+    assert done.err.endswith("; no split stays empty, and 10 samples are too few for such shares\n")
 
 
 def test_a_kept_split_is_gone_on_with_as_the_pool_grows(lightpool, pool, draw, tmp_path):
