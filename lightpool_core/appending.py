@@ -31,7 +31,7 @@ from lightpool_core.pool.ledger import rows_of
 from lightpool_core.pool.lock import Wait
 from lightpool_core.pool.runs import Run, journals
 from lightpool_core.progress import SILENT, Progress
-from lightpool_core.proposal import Proposal, choose, is_measured, nothing, stop_for
+from lightpool_core.proposal import Proposal, check_foreseen, choose, is_measured, nothing, stop_for
 from lightpool_core.querying import Queried, query_embeddings
 from lightpool_core.registry import make
 from lightpool_core.report import Problem, Report, SampleCounts, Stopwatch
@@ -172,6 +172,7 @@ class _Append:
         files = self.files  # before pictures are embedded, which may take long
         stop, others = stop_for(self.settings.stop, embedder), journals(self.path)
         with self.clock("embedding"), journal_of(run, embedder, others, measured=measured) as journal:
+            check_foreseen(journal, files, sampler, stop)
             queries, members = self._queries(sampler, pool, embedder), Members.of(pool)
             reading = self.settings.reading
             embedding = embed(sorted_out.fresh, members, embedder, journal, reading=reading, progress=self.progress)

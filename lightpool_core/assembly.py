@@ -109,6 +109,11 @@ def embed(
     )
 
 
+def no_candidates(journal: Journal) -> Candidates:
+    """None at all, with the columns of those that come out of `journal`: what is known before anything is decoded."""
+    return _Pictures((), (), Members()).candidates(journal.entries(()).pictures, journal)
+
+
 def journal_key(entry: Fresh, fps: float | None) -> str:
     """What a journal calls a source: the same for the same bytes, sampled at the same rate."""
     sampled = f" fps={'all' if fps is None else float(fps)}" if entry.source.kind == "video" else ""

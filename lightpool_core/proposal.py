@@ -8,12 +8,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lightpool_core.assembly import Embedding
+from lightpool_core.annotating.files import AnnotationFiles, foreseen
+from lightpool_core.assembly import Embedding, no_candidates
 from lightpool_core.candidates import Candidates
 from lightpool_core.embedding.embedder import Embedder
+from lightpool_core.embedding.journal import Journal
+from lightpool_core.errors import SettingsError
 from lightpool_core.media.quality import has_to_be_measured
 from lightpool_core.pool.ledger import Outcome
 from lightpool_core.progress import SILENT, Progress
+from lightpool_core.selection.groups import groups_of
 from lightpool_core.selection.limits import respected
 from lightpool_core.selection.neighbours import ArrayView
 from lightpool_core.selection.sampler import PoolView, Sampler, Selection, checked
@@ -59,6 +63,28 @@ def is_measured(settings: Settings, sampler: Sampler) -> bool:
     Raises SettingsError for metadata that nobody can compute.
     """
     return has_to_be_measured(getattr(sampler, "metadata_keys", ())) or settings.compute_metadata
+
+
+def check_foreseen(journal: Journal, files: AnnotationFiles, sampler: Sampler, stop: Stop) -> None:
+    """Raise SettingsError where `sampler`, or a limit of `stop`, looks at what no candidate will have.
+
+    Before any is made: `journal` tells what will be known of each picture, and `files` what else.
+    """
+    none = no_candidates(journal)
+    keys = {*getattr(sampler, "metadata_keys", ()), *stop.max_per}
+    check_columns(dataclasses.replace(none, annotations=foreseen(none.annotations, files, keys)), sampler, stop)
+
+
+def check_columns(candidates: Candidates, sampler: Sampler, stop: Stop) -> None:
+    """Raise SettingsError where `sampler`, or a limit of `stop`, looks at what no column of `candidates` holds."""
+    none = candidates.take(np.empty(0, dtype=np.int64))
+    for key in stop.max_per:
+        try:
+            groups_of(key, none.refs, none.labels, none.annotations)
+        except SettingsError as error:
+            raise SettingsError(f"max_per {error}") from error
+    if hasattr(sampler, "check_columns"):
+        sampler.check_columns(none)
 
 
 def nothing(dim: int) -> Proposal:

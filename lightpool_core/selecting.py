@@ -31,7 +31,7 @@ from lightpool_core.pool.datapool import Datapool
 from lightpool_core.pool.latest import write_embeddings_csv
 from lightpool_core.pool.runs import kept_journals
 from lightpool_core.progress import SILENT, Progress
-from lightpool_core.proposal import choose, is_measured, stop_for
+from lightpool_core.proposal import check_columns, check_foreseen, choose, is_measured, stop_for
 from lightpool_core.querying import Named, Queried, query_embeddings
 from lightpool_core.registry import make
 from lightpool_core.report import Achieved, Problem
@@ -122,6 +122,8 @@ def _selected(
     else:
         raise SettingsError("nothing to select from; give --pool, --embeddings FILE or --input DIR")
     candidates, view = attached(candidates, view, files)
+    if len(candidates):  # of none nothing need be known
+        check_columns(candidates, sampler, settings.stop)
     candidates = dataclasses.replace(candidates, queries=query_embeddings(sampler, queried, progress))
     _check_frames(candidates, settings.sequence_length, "frames are told by names such as sub/my_video-099-mp4.png")
     picks = _picked(candidates, view, settings, settings.stop, sampler, progress)
@@ -242,10 +244,11 @@ def _from_inputs(
     else:
         embedder, members = make("embedder", settings.embedder, device=settings.device), Members()
         queried = partial(Queried, (), lambda: embedder, settings.reading)
-    queries = query_embeddings(sampler, queried, progress)  # first: what follows may take long
-    sorted_out = triage(sources, nothing_known, progress)
     others = kept_journals(pool.path) if pool is not None else ()
     with journal_of(None, embedder, others, measured=is_measured(settings, sampler)) as journal:
+        check_foreseen(journal, files, sampler, settings.stop)
+        queries = query_embeddings(sampler, queried, progress)  # before what may take long
+        sorted_out = triage(sources, nothing_known, progress)
         embedding = embed(sorted_out.fresh, members, embedder, journal, reading=settings.reading, progress=progress)
     view = pool.view(device=settings.device) if pool is not None else _empty(embedder.dim, settings.device)
     candidates, view = attached(dataclasses.replace(embedding.candidates, queries=queries), view, files)

@@ -69,6 +69,8 @@ class Settings:
     """Seconds after which a raw file that nothing comes of is given up."""
     max_megapixels: float = MAX_PIXELS / 1e6
     """Pictures of more are refused."""
+    follow_links: bool = False
+    """True opens what links in the inputs lead to, wherever that is."""
     keep_embeddings: bool = False
     """True keeps the embeddings of all candidates, so that no later run has to embed them again."""
     soft_lock: bool = False
@@ -85,6 +87,11 @@ class Settings:
             raise SettingsError(
                 f"n_samples {n_samples} is less than one sequence of {length} frames; give {length} or more"
             )
+        for key, most in self.stop.max_per.items():
+            if most < length:
+                raise SettingsError(
+                    f"max_per {key} {most} is less than one sequence of {length} frames; give {length} or more"
+                )
         if self.seed < 0:
             raise SettingsError(f"seed {self.seed} is negative; give a whole number from 0 up")
         if self.fps is not None and not 0 < self.fps <= 1000:
@@ -144,6 +151,7 @@ class Overrides:
     keep_history: bool | None = None
     timeout: float | None = None
     max_megapixels: float | None = None
+    follow_links: bool | None = None
     keep_embeddings: bool | None = None
     device: str | None = None
     """`auto`, `cpu`, `cuda`, `cuda:N` or `mps`."""
@@ -191,7 +199,7 @@ class Overrides:
 
 _PLAIN = (
     "n_samples", "min_distance", "min_seconds", "max_per", "compute_metadata", "seed", "keep_history", "timeout",
-    "max_megapixels", "keep_embeddings", "device",
+    "max_megapixels", "follow_links", "keep_embeddings", "device",
 )  # fmt: skip
 _PATHS = ("filenames", "metadata", "predictions", "scores")
 _OFF = ("", "-1")
@@ -229,6 +237,7 @@ def _to_plain(settings: Settings) -> dict[str, Any]:
         "csv": settings.csv,
         "timeout": settings.timeout,
         "max_megapixels": settings.max_megapixels,
+        "follow_links": settings.follow_links or None,
         "keep_embeddings": settings.keep_embeddings,
         "soft_lock": settings.soft_lock or None,
         **{name: str(path) for name in _PATHS if (path := getattr(settings, name))},

@@ -5,7 +5,8 @@ N: samples.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -65,6 +66,18 @@ def annotated(
         _merged(_merged(annotations.scores, computed), scores),
         {**annotations.predictions, **{task: each.predictions for task, each in found.items()}},
     )
+
+
+def foreseen(annotations: Annotations, files: AnnotationFiles, keys: Iterable[str]) -> Annotations:
+    """What `annotated` will know, in columns without rows.
+
+    Files about single pictures in a folder of metadata may hold more than its schema, so with such a folder all `keys`
+    count as known. Raises SourceError naming a file that no sample could make good.
+    """
+    known = annotated((), annotations, files)
+    if not isinstance(files.metadata, LightlyMetadata):
+        return known
+    return dataclasses.replace(known, metadata={**dict.fromkeys(keys, np.empty(0)), **known.metadata})
 
 
 def _metadata(path: Path) -> Table | LightlyMetadata:

@@ -73,7 +73,9 @@ class LightlyMetadata:
                 typed = _typed(value, kind, "metadata of", name, "in", self.folder, path) if kind else value
                 if typed is not None:
                     columns[path][rows] = typed
-        asked.check_known(int(known.sum()), self.folder, None if known.any() else name_in(self.folder))
+        asked.check_known(
+            int(known.sum()), self.folder, None if known.any() or not len(asked) else name_in(self.folder)
+        )
         return {path: _as_column(column, self.types.get(path)) for path, column in columns.items()}
 
     def _files(self, asked: Asked) -> Iterator[tuple[Rows, str, Mapping[str, Any]]]:

@@ -47,7 +47,7 @@ class Task:
             kind = schema.get("task_type", schema.get("task_description"))
             names = {int(category["id"]): str(category["name"]) for category in schema["categories"]}
             n_categories = len(schema["categories"])
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise SourceError(f"{path} is no object with task_type and categories of id and name") from error
         if not isinstance(kind, str) or not names:
             raise SourceError(f"{path} has no {'categories' if names == {} else 'task_type'}")
@@ -148,7 +148,7 @@ class LightlyPredictions:
         """What each task found. Raises SourceError naming the file, also where none knows any of the samples."""
         found = {name: task.found(asked) for name, task in self.tasks.items()}
         n_known = sum(n for _, n in found.values())
-        asked.check_known(n_known, self.folder, None if n_known else name_in(self.folder))
+        asked.check_known(n_known, self.folder, None if n_known or not len(asked) else name_in(self.folder))
         return {name: of_task for name, (of_task, _) in found.items()}
 
 

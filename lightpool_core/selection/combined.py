@@ -12,6 +12,7 @@ from lightpool_core.progress import SILENT, Progress
 from lightpool_core.selection.farthest_first import traversed
 from lightpool_core.selection.goals import Plan, achieved, plan_of
 from lightpool_core.selection.greedy import greedy
+from lightpool_core.selection.inputs import classes, numbers
 from lightpool_core.selection.kept import Kept
 from lightpool_core.selection.limits import Limits
 from lightpool_core.selection.sampler import PoolView, Selection
@@ -46,6 +47,18 @@ def combined(
     selection = kept.picks.selection
     radius = kept.radius(np.flatnonzero(plan.passed & (kept.bounds > 0))) if plan.diversity else None
     return dataclasses.replace(selection, achieved=achieved(plan, selection, radius))
+
+
+def check_inputs(strategies: Sequence[Strategy], candidates: Candidates) -> None:
+    """Raise SettingsError, naming the place, for what a strategy looks at and no column of `candidates` holds.
+
+    They need not have rows: of none, whatever is known is right.
+    """
+    for strategy in strategies:
+        if strategy.type == "BALANCE":
+            classes(strategy, candidates)
+        elif strategy.type in ("WEIGHTS", "THRESHOLD"):
+            numbers(strategy, candidates, np.random.default_rng(0))
 
 
 def _kept(

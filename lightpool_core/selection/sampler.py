@@ -76,6 +76,8 @@ class Sampler(Protocol):
 
     Two attributes are optional. `queries`, a tuple of Query: their embeddings come in `Candidates.queries`.
     `metadata_keys`, a set of names: those that begin with `lightly.` are computed with the embeddings.
+    So is a method `check_columns(candidates)`: before anything is decoded it is called with no candidates (N = 0) that
+    have all columns of those to come, and raises SettingsError where what it will look at is not among them.
     """
 
     def select(self, candidates: Candidates, pool: PoolView, stop: Stop, rng: np.random.Generator) -> Selection:

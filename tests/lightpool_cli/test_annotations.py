@@ -169,6 +169,80 @@ def test_with_a_broken_file_no_pool_is_made_and_nothing_is_embedded(lightpool, i
     assert not list((tmp_path / "pool" / "runs").rglob("*.arrow"))
 
 
+@pytest.mark.parametrize(
+    ("options", "strategy", "said"),
+    [
+        (
+            ["--max-per", "wether=2"],
+            None,
+            "max_per wether: these samples have no metadata of that name; there are folder",
+        ),
+        (["--max-per", "lightly.snr=2"], None, "max_per lightly.snr: these samples have no metadata of that name"),
+        (
+            [],
+            {"type": "METADATA", "key": "wether"},
+            "strategies[1]: no metadata is called 'wether'; did you mean weather?",
+        ),
+        (
+            [],
+            {"type": "SCORES", "task": "people", "score": "margin"},
+            "strategies[1]: no score is called 'people/margin'",
+        ),
+        (
+            [],
+            {"type": "PREDICTIONS", "task": "people", "name": "CATEGORY_COUNT", "categories": ["dogs"]},
+            "strategies[1]: task people has no category 'dogs'; did you mean dog?",
+        ),
+    ],
+)
+def test_a_key_that_nobody_knows_is_told_before_anything_is_embedded(
+    lightpool, inbox, speeds, detections, tmp_path, options, strategy, said
+):
+    # A query that is looked for later shows the order; it would be the first to be embedded.
+    alike = ({"type": "EMBEDDINGS", "images": "missing"}, {"type": "SIMILARITY"})
+    c = config(tmp_path / "c.json", alike, *([heaviest(**strategy)] if strategy else []))
+    files = ("--metadata", speeds, "--predictions", detections, "--config", c, *options)
+    where = f"config {c}: " if strategy else ""
+    fresh = ("--input", inbox, "--embedder", "gist", *files)
+    for command in (["append", "--pool", tmp_path / "new", *fresh], ["select", *fresh]):
+        assert lightpool.fails(*command).startswith(f"lightpool: {where}{said}")
+    assert not list((tmp_path / "new").iterdir())
+    pool = tmp_path / "pool"
+    lightpool.append(pool, "--input", inbox, *ALL)
+    for command in (["--pool", pool], ["--embeddings", pool / "datapool_latest.csv"]):
+        assert lightpool.fails("select", *command, *files).startswith(f"lightpool: {where}{said}")
+
+
+def test_limits_and_strategies_by_what_files_tell_pass(lightpool, inbox, speeds, detections, tmp_path):
+    c = config(
+        tmp_path / "c.json",
+        heaviest(type="METADATA", key="speed"),
+        heaviest(type="METADATA", key="lightly.snr"),
+        heaviest(type="SCORES", score="object_frequency"),
+        heaviest(type="PREDICTIONS", task="people", name="CATEGORY_COUNT", categories=["person"]),
+    )
+    limits = ("--max-per", "weather=2", "--max-per", "lightly.width=7", "--max-per", "weak_label_name=5")
+    files = ("--metadata", speeds, "--predictions", detections, "--config", c, "--min-distance", 0)
+    report = lightpool.append(tmp_path / "pool", "--input", inbox, *files, *limits)
+    assert report["samples"]["selected"] == 6
+
+
+def test_a_key_beyond_the_schema_of_a_folder_of_metadata_is_found_in_its_files(lightpool, inbox, tmp_path):
+    put(tmp_path / "about" / "schema.json", [])
+    for i in range(6):
+        put(tmp_path / "about" / "sub" / f"{i}.json", {"file_name": f"sub/{i}.png", "metadata": {"town": f"t{i % 2}"}})
+    command = ("--input", inbox, "--metadata", tmp_path / "about", *ALL)
+    assert lightpool.append(tmp_path / "pool", *command, "--max-per", "town=1")["samples"]["selected"] == 5
+    said = lightpool.fails("append", "--pool", tmp_path / "no", "--embedder", "gist", *command, "--max-per", "twon=1")
+    assert "max_per twon: these samples have no metadata of that name" in said
+
+
+def test_an_empty_pool_need_not_know_a_key(lightpool, tmp_path):
+    lightpool("init", "--pool", tmp_path / "pool", "--embedder", "gist")
+    c = config(tmp_path / "c.json", heaviest(type="METADATA", key="weather"))
+    assert lightpool("select", "--pool", tmp_path / "pool", "--config", c, "--max-per", "town=1").lines == []
+
+
 def test_a_split_keeps_together_what_a_column_of_the_embeddings_file_says(lightpool, tmp_path):
     rows = [f"{i},{i % 5 - 2},{i % 3 + 0.5},0,{'abcd'[i % 4]}" for i in range(40)]
     file = put(tmp_path / "e.csv", "\n".join(["filenames,embedding_0,embedding_1,labels,car", *rows, ""]))

@@ -81,7 +81,7 @@ def test_init_keeps_all_of_it_in_the_settings(lightpool, config, tmp_path):
     pool = tmp_path / "new"
     lightpool(
         "init", "--pool", pool, "--embedder", "gist", "--config", config, "--metadata", tmp_path / "about.csv",
-        "--predictions", tmp_path, "--scores", tmp_path / "about.csv", "--compute-metadata", "--sequence-length", 5,
+        "--predictions", tmp_path, "--scores", tmp_path / "about.csv", "--compute-metadata", "--sequence-length", 3,
         "--min-seconds", 2.5, "--max-per", "video=3", "--max-per", "weather=20",
     )  # fmt: skip
     written = (pool / "datapool.toml").read_text(encoding="utf-8").splitlines()
@@ -90,7 +90,7 @@ def test_init_keeps_all_of_it_in_the_settings(lightpool, config, tmp_path):
         f'predictions = "{tmp_path}"',
         f'scores = "{tmp_path / "about.csv"}"',
         "compute_metadata = true",
-        "sequence_length = 5",
+        "sequence_length = 3",
         "min_seconds = 2.5",
         "video = 3",
         "weather = 20",
@@ -160,6 +160,10 @@ def test_a_bad_config_is_one_line_with_its_place_and_makes_nothing(
         ("--max-per video=0", "max_per video 0 is no whole number from 1 up; -1 is off"),
         ("--max-per =3", "max_per has a limit for no key; name video, folder, label or a metadata key"),
         ("--sequence-length x", "--sequence-length 'x' is no whole number"),
+        (
+            "--sequence-length 3 --max-per folder=3 --max-per video=2",
+            "max_per video 2 is less than one sequence of 3 frames; give 3 or more",
+        ),
         ("--sequence-length 1", "sequence_length 1 is not 2 frames or more; -1 is off"),
     ],
 )

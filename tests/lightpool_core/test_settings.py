@@ -37,7 +37,7 @@ def complaint(pool: Path, text: str) -> str:
             n_samples=0.25,
             min_distance=0.1,
             min_seconds=2.5,
-            max_per={"video": 3, "weather.kind": 20},
+            max_per={"video": 30, "weather.kind": 20},
             metadata=Path("/data/metadata.csv"),
             predictions=Path("/data/predictions"),
             scores=Path("/data/scores.parquet"),
@@ -219,14 +219,14 @@ def test_overrides_win_and_minus_one_switches_off() -> None:
 def test_limits_sequences_and_annotations_are_overridden_and_switched_off() -> None:
     settings = Settings(
         min_seconds=2.0,
-        max_per={"video": 3, "folder": 5},
+        max_per={"video": 30, "folder": 50},
         metadata=Path("/m.csv"),
         predictions=Path("/p"),
         scores=Path("/s.csv"),
         compute_metadata=True,
         sequence_length=10,
     )
-    assert Overrides(max_per={"label": 2}).over(settings).stop == Stop(min_seconds=2.0, max_per={"label": 2})
+    assert Overrides(max_per={"label": 20}).over(settings).stop == Stop(min_seconds=2.0, max_per={"label": 20})
     off = Overrides(
         min_seconds=-1,
         max_per={},
@@ -306,3 +306,10 @@ def test_fewer_samples_than_one_sequence_has_are_refused() -> None:
     with pytest.raises(SettingsError, match="n_samples 3 is less than one sequence of 4 frames"):
         Settings(sequence_length=4, n_samples=3)
     assert Settings(sequence_length=4, n_samples=4).n_samples == 4
+
+
+def test_a_limit_that_no_sequence_can_meet_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"^max_per video 3 is less than one sequence of 4 frames; give 4 or more$"):
+        Settings(sequence_length=4, max_per={"folder": 4, "video": 3})
+    assert Settings(sequence_length=4, max_per={"video": 4, "folder": -1}).stop.max_per == {"video": 4}
+    assert Settings(max_per={"video": 3}).stop.max_per == {"video": 3}

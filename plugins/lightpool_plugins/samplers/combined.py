@@ -11,7 +11,7 @@ import numpy as np
 
 from lightpool_core.candidates import Candidates, Query
 from lightpool_core.progress import SILENT, Progress
-from lightpool_core.selection.combined import combined
+from lightpool_core.selection.combined import check_inputs, combined
 from lightpool_core.selection.sampler import PoolView, Selection
 from lightpool_core.selection.stop import Stop
 from lightpool_core.selection.strategies import Strategy
@@ -37,6 +37,10 @@ class Combined:
     def metadata_keys(self) -> frozenset[str]:
         """What has to be known of candidates."""
         return frozenset(strategy.input.key for strategy in self._parsed if strategy.input.key)
+
+    def check_columns(self, candidates: Candidates) -> None:
+        """See Sampler."""
+        check_inputs(self._parsed, candidates)
 
     def select(
         self,

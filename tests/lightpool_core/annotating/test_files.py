@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lightpool_core.annotating.files import AnnotationFiles, annotated
+from lightpool_core.annotating.files import AnnotationFiles, annotated, foreseen
 from lightpool_core.annotations import Annotations, Predictions
 from lightpool_core.arrays import Array
 from lightpool_core.errors import SourceError, SourceNotFound
@@ -110,6 +110,32 @@ def test_what_is_missing_shows_before_any_sample_is_asked_for(tmp_path: Path) ->
     for paths in ((gone, None, None), (None, gone, None), (None, None, gone)):
         with pytest.raises(SourceNotFound, match=str(gone)):
             AnnotationFiles.open(*paths)
+
+
+def test_the_columns_of_files_are_known_before_any_sample_is(tmp_path: Path, detections: Path) -> None:
+    metadata = put(tmp_path / "m.csv", "filename,weather,iso\na.jpg,fog,100\n")
+    scores = put(tmp_path / "s.csv", "filename,cars/loss,note\na.jpg,0.5,x\n")
+    files = AnnotationFiles.open(metadata, detections, scores)
+    found, before = foreseen(Annotations(), files, ["wether"]), annotated(REFS, Annotations(), files)
+    assert [(name, column.dtype) for name, column in found.metadata.items()] == [("weather", "O"), ("iso", "f8")]
+    assert found.metadata.keys() == before.metadata.keys()
+    assert found.predictions["cars"].categories == ("car",)
+    assert found.scores.keys() == before.scores.keys()
+    assert not any(map(len, (*found.metadata.values(), *found.scores.values(), found.predictions["cars"].counts)))
+
+
+def test_files_about_single_pictures_may_hold_more_than_their_schema(tmp_path: Path) -> None:
+    schema = [{"name": "Weather", "path": "weather", "defaultValue": "sun", "valueDataType": "CATEGORICAL_STRING"}]
+    put(tmp_path / "schema.json", json.dumps(schema))
+    files = AnnotationFiles.open(tmp_path, None, None)
+    assert foreseen(Annotations(), files, ["weather", "camera.id"]).metadata.keys() == {"weather", "camera.id"}
+    assert foreseen(Annotations(), files, ["weather"]).metadata["weather"].dtype == object
+
+
+def test_scores_without_a_number_are_refused_before_any_sample_is_known(tmp_path: Path) -> None:
+    scores = put(tmp_path / "s.csv", "filename,note\na.jpg,x\n")
+    with pytest.raises(SourceError, match="no column of numbers"):
+        foreseen(Annotations(), AnnotationFiles.open(None, None, scores), [])
 
 
 @pytest.mark.parametrize("place", [".", ".lightly", ".lightly/predictions"])

@@ -11,14 +11,16 @@ from lightpool_core.annotations import Predictions
 from lightpool_core.arrays import unit_rows
 from lightpool_core.candidates import Query
 from lightpool_core.errors import SettingsError
+from lightpool_core.selection.combined import check_inputs
 from lightpool_core.selection.farthest_first import farthest_first
 from lightpool_core.selection.stop import Stop
-from tests.annotated import EMBEDDINGS, annotated, chosen, nothing, pool_of, predicted
+from tests.annotated import EMBEDDINGS, annotated, chosen, nothing, pool_of, predicted, strategies
 from tests.plain_greedy import Bounds, Wanted, assert_greedy
 from tests.strategies import distance_matrix, unit_vectors
 
 SPEED = {"type": "METADATA", "key": "speed"}
 WEATHER = {"type": "METADATA", "key": "weather"}
+CARS = {"type": "PREDICTIONS", "task": "cars", "name": "CATEGORY_COUNT"}
 WEIGHTS = {"type": "WEIGHTS"}
 DIVERSE = (EMBEDDINGS, {"type": "DIVERSITY"})
 UNIFORM = {"type": "BALANCE", "distribution": "UNIFORM"}
@@ -278,6 +280,25 @@ def test_nothing_is_chosen_from_nothing_whatever_is_asked_for() -> None:
 def test_an_error_names_the_place_of_the_strategy_that_does_not_fit() -> None:
     with pytest.raises(SettingsError, match=r"^strategies\[2\]: no metadata is called 'sped'; did you mean speed\?$"):
         chosen(annotated(3, {"speed": [1, 2, 3]}), DIVERSE, (SPEED, WEIGHTS), ({**SPEED, "key": "sped"}, WEIGHTS))
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted", "said"),
+    [
+        ({**SPEED, "key": "sped"}, WEIGHTS, r"no metadata is called 'sped'; did you mean speed\?"),
+        ({**SPEED, "key": "sped"}, above(1), r"no metadata is called 'sped'; did you mean speed\?"),
+        ({**WEATHER, "key": "wether"}, UNIFORM, r"no metadata is called 'wether'; did you mean weather\?"),
+        ({"type": "SCORES", "score": "los"}, WEIGHTS, r"no score is called 'los'; did you mean loss\?"),
+        ({**CARS, "task": "car"}, WEIGHTS, r"there are no predictions of task 'car'; did you mean cars\?"),
+        ({**CARS, "categories": ["bus"]}, WEIGHTS, "task cars has no category 'bus'; there are car"),
+    ],
+)
+def test_what_columns_are_missing_shows_without_any_row(given: Any, wanted: Any, said: str) -> None:
+    known = annotated(0, {"speed": [], "weather": []}, {"loss": []}, {"cars": predicted(["car"], np.empty((0, 1)))})
+    typical, lots = (EMBEDDINGS, {"type": "TYPICALITY"}), ({"type": "RANDOM"}, WEIGHTS)
+    check_inputs(strategies(DIVERSE, typical, lots, (SPEED, above(1)), (WEATHER, UNIFORM), (CARS, WEIGHTS)), known)
+    with pytest.raises(SettingsError, match=rf"^strategies\[1\]: {said}"):
+        check_inputs(strategies(DIVERSE, (given, wanted)), known)
 
 
 def test_an_infinite_radius_is_not_told() -> None:
