@@ -30,6 +30,7 @@ from lightpool_core.pool.datapool import Datapool
 from lightpool_core.pool.ledger import rows_of
 from lightpool_core.pool.lock import Wait
 from lightpool_core.pool.runs import Run, journals
+from lightpool_core.pool.under_way import under_way
 from lightpool_core.progress import SILENT, Progress
 from lightpool_core.proposal import Proposal, check_foreseen, choose, is_measured, nothing, stop_for
 from lightpool_core.querying import Queried, query_embeddings
@@ -248,18 +249,19 @@ class _Append:
             write_information(run.folder, proposal.chosen.refs, self.settings.sequence_length)
         if self.settings.keep_embeddings:  # before the commit: cut off after it, they are there
             keep_embeddings(run, proposal.embedding, self.path)
-        if grows:
-            with self.clock("committing"):
-                version = accounts.version(pool, report, run)
-                pool = pool.commit(accounts.rows(proposal, version), version)
-        note = {"number": number, "run": run.name}
-        pool.ledger.record_rows(run.owed(), note)
-        run.write(report.to_json(), {})  # once more, with the seconds of the commit
-        run.settle()
-        clear_journals(run, proposal.embedding.keys, self.path)
-        pool.refresh_csv()
-        if grows and not self.settings.keep_history:
-            pool.prune()
+        prunes = grows and not self.settings.keep_history
+        with under_way(self.path, prune=number if prunes else None):
+            if grows:
+                with self.clock("committing"):
+                    version = accounts.version(pool, report, run)
+                    pool = pool.commit(accounts.rows(proposal, version), version)
+            pool.ledger.record_rows(run.owed(), {"number": number, "run": run.name})
+            run.write(report.to_json(), {})  # once more, with the seconds of the commit
+            run.settle()
+            clear_journals(run, proposal.embedding.keys, self.path)
+            pool.refresh_csv()
+            if prunes:
+                pool.prune()
         return report
 
     def _explained(self, pool: Datapool, proposal: Proposal, number: int) -> pa.Table:

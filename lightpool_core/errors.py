@@ -9,6 +9,23 @@ LightpoolError
 Every message is one line: what is wrong, with which thing, and what to do next.
 """
 
+import errno
+import os
+import re
+
+_ADVICE = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.EROFS: "make it writable",
+    errno.EACCES: "check its permissions",
+    errno.EPERM: "check its permissions",
+    errno.EMFILE: "let it open more files (ulimit -n)",
+    errno.ENFILE: "let programs open more files",
+    errno.EIO: "check the disk",
+}
+_NUMBER = re.compile(r"(?:os error|[Ee]rrno) (\d+)")
+"""How libraries that are not Python hand on what the system said."""
+
 
 class LightpoolError(Exception):
     """An expected failure: the command line prints its message and exits with 1."""
@@ -72,3 +89,18 @@ class CorruptPool(PoolError):
 
 class SettingsError(LightpoolError):
     """A setting or option with a wrong name, type or value."""
+
+
+def failure(error: Exception) -> str:
+    """What the system could not do, or else the `error` itself, and what to do next; one line."""
+    number = errno_of(error)
+    if number is None:
+        return " ".join(str(error).split())
+    return f"{os.strerror(number)}; {_ADVICE[number]}, then run the same command again"
+
+
+def errno_of(error: Exception) -> int | None:
+    """Which of the system's limits `error` is about: a full disk, a right that is missing; None where about none."""
+    found = _NUMBER.search(str(error))
+    number = error.errno if isinstance(error, OSError) and error.errno else int(found[1]) if found else None
+    return number if number in _ADVICE else None

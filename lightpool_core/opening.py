@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,10 +18,13 @@ from lightpool_core.embedding.embedder import Embedder
 from lightpool_core.errors import CorruptPool, EmbedderMismatch, PoolExists, PoolLocked, SettingsError, SourceNotFound
 from lightpool_core.pool.datapool import CHECKPOINT_NAME, Datapool
 from lightpool_core.pool.lock import LOCK_NAMES, Wait, writing
-from lightpool_core.pool.repair import repair
+from lightpool_core.pool.repair import recover, repair
 from lightpool_core.registry import is_file, make, same_results
+from lightpool_core.replacing import is_gone, sync
 from lightpool_core.selection.strategy_config import parsed_strategies
 from lightpool_core.settings import SETTINGS_NAME, PluginChoice, Settings
+
+_HERE = socket.gethostname()
 
 
 def is_pool(path: Path) -> bool:
@@ -47,8 +52,9 @@ def create(path: str | Path, settings: Settings) -> Datapool:
     embedder: Embedder = make("embedder", settings.embedder, device=settings.device)
     checkpoint = Checkpoint.of(settings.embedder.name, settings.embedder.options, embedder)
     path.parent.mkdir(parents=True, exist_ok=True)
+    _clear_workshops(path)
     # Made beside its place and moved there whole: a folder is a pool, or it is not there.
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as workshop:
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.{_HERE}-{os.getpid()}.", dir=path.parent) as workshop:
         made = Path(workshop) / "pool"
         made.mkdir()
         settings.write(made)
@@ -66,11 +72,20 @@ def create(path: str | Path, settings: Settings) -> Datapool:
 def _move(made: Path, path: Path) -> None:
     if not path.exists():
         made.replace(path)
+        sync(path.parent)
         return
     # It is empty, and perhaps somebody stands in it. Folders go first, for none can be moved over that of another
     # command; the mark of a pool comes last.
     for part in sorted(made.iterdir(), key=lambda part: (part.name == SETTINGS_NAME, part.is_file(), part.name)):
         part.replace(path / part.name)
+    sync(path)
+
+
+def _clear_workshops(path: Path) -> None:
+    """Take away what processes of this machine that are gone have left of pools called `path` in the making."""
+    for workshop in path.parent.glob(f".{glob.escape(path.name)}.{glob.escape(_HERE)}-*.*"):
+        if is_gone(workshop.name.rpartition("-")[2].partition(".")[0]):
+            shutil.rmtree(workshop, ignore_errors=True)
 
 
 def discard(path: Path) -> None:
@@ -100,8 +115,10 @@ def _check_places(settings: Settings) -> None:
 @contextmanager
 def opened_for_writing(path: Path, wait: Wait | None = None) -> Iterator[Datapool]:
     """The newest version of a pool, locked, with whatever an interrupted command left half done completed."""
+    recover(path, wait)
     Datapool.open(path)
     with writing(path, wait):
+        _clear_workshops(path)
         pool = Datapool.open(path)
         repair(pool)
         if not (path / CHECKPOINT_NAME).exists():

@@ -125,9 +125,12 @@ def restore(number: _Number, pool: options.Pool, no_wait: options.NoWait = False
       lightpool history restore 1 --pool my_datapool
     """
     from lightpool_core import Datapool
+    from lightpool_core.pool.repair import recover
 
     old = options.whole_number("version", number)
-    restored = Datapool.open(pool).restore(old, None if no_wait else console.waiting())
+    wait = None if no_wait else console.waiting()
+    recover(pool, wait)
+    restored = Datapool.open(pool).restore(old, wait)
     if restored.version.number == old:
         console.lines([f"version {old} is the newest already: nothing to do"])
     else:

@@ -23,7 +23,7 @@ from lightpool_core.arrays import Embeddings, Rows
 from lightpool_core.embedding.pictures import Ending, Picture
 from lightpool_core.errors import CorruptPool, PoolError
 from lightpool_core.media.quality import MEASURED
-from lightpool_core.replacing import replacing
+from lightpool_core.replacing import replacing, sync
 
 SCRATCH_NAME = "candidates.f32"
 _HEADER = "journal.json"
@@ -176,7 +176,9 @@ class Journal:
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as workshop:
             made = Journal(Path(workshop) / folder.name, self.maker)
             made._write(entries, self)
+            sync(*made._folder.iterdir(), made._folder)
             made._folder.replace(folder)
+            sync(folder.parent)
 
     def _write(self, entries: Entries, other: Journal) -> None:
         pictures = entries.pictures

@@ -26,6 +26,7 @@ from lightpool_core.pool.ledger import Ledger
 from lightpool_core.pool.lock import Wait, writing
 from lightpool_core.pool.metadata import columns_of
 from lightpool_core.pool.repair import repair
+from lightpool_core.pool.under_way import under_way
 from lightpool_core.pool.why import Decision, why
 from lightpool_core.selection.neighbours import ArrayView
 from lightpool_core.settings import SETTINGS_NAME, Settings
@@ -228,10 +229,11 @@ class Datapool:
                 restored=number,
                 counts={},
             )
-            newest._history.restore(number, version)
             restored = Datapool(self.path, version)
-            restored.ledger.restore(number, {"number": version.number})
-            restored.tidy()
+            with under_way(self.path):
+                newest._history.restore(number, version)
+                restored.ledger.restore(number, {"number": version.number})
+                restored.tidy()
             return restored
 
     def tidy(self) -> None:
@@ -250,8 +252,9 @@ class Datapool:
 
     def prune(self) -> None:
         """Forget every version but this one, which must be the newest."""
-        self._history.prune(self.version)
-        self.ledger.prune()
+        with under_way(self.path, prune=self.version.number):
+            self._history.prune(self.version)
+            self.ledger.prune()
 
     @property
     def _history(self) -> History:

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from lightpool_core.arrays import Embeddings, Rows
 from lightpool_core.errors import CorruptPool, VersionNotFound
 from lightpool_core.pool.table import Commit, Table
+from lightpool_core.pool.under_way import forgets
 
 _TABLE = "history"
 
@@ -169,4 +170,6 @@ class History:
 
     def _commits(self) -> dict[int, Commit]:
         """By version number; of several commits that belong to one version, the last."""
-        return {commit.note["number"]: commit for commit in self._table.commits()}
+        commits = {commit.note["number"]: commit for commit in self._table.commits()}
+        newest = max(commits, default=0)
+        return {newest: commits[newest]} if forgets(self.pool, newest) else commits

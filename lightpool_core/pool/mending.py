@@ -18,7 +18,7 @@ from lightpool_core.pool.checks.tables import TABLES
 from lightpool_core.pool.datapool import CHECKPOINT_NAME, Datapool
 from lightpool_core.pool.finding import Finding
 from lightpool_core.pool.lock import writing
-from lightpool_core.pool.repair import repair
+from lightpool_core.pool.repair import recover, repair
 from lightpool_core.registry import make
 from lightpool_core.settings import Settings
 
@@ -31,6 +31,7 @@ def mend(path: str | Path) -> tuple[list[Finding], list[Finding]]:
     """
     path = Path(path)
     check_there(path)
+    recover(path)
     with writing(path):
         found = findings_in(path)
         if any(finding.severity == "damaged" and _is_table(path, finding.path) for finding in found):

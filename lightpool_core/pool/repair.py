@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lightpool_core.pool import delta_log
+from lightpool_core.pool.lock import Wait, writing
 from lightpool_core.pool.runs import newest_first, unsettled
+from lightpool_core.pool.under_way import begun, done, forgets
 
 if TYPE_CHECKING:
     from lightpool_core.pool.datapool import Datapool
+
+_TABLES = ("history", "sources")
+
+
+def recover(pool: Path, wait: Wait | None = None) -> None:
+    """Undo what a loss of power left in pieces of a commit, so that the pool can be opened. Raises PoolLocked."""
+    if begun(pool):
+        with writing(pool, wait):
+            if begun(pool):  # still, so it is not of a command that was at work
+                for table in _TABLES:
+                    delta_log.take_back(pool / table)
 
 
 def repair(pool: Datapool) -> None:
@@ -33,7 +48,21 @@ def repair(pool: Datapool) -> None:
             run.discard()
         else:
             run.clear()
+    _sweep(pool.path)
+    if forgets(pool.path, version.number):
+        pool.prune()
     pool.tidy()
+    done(pool.path)
+
+
+def _sweep(pool: Path) -> None:
+    """Take away temporary files, and what commits that never came about have left."""
+    for folder in (pool, pool / "index"):
+        for temporary in folder.glob("*.tmp"):
+            temporary.unlink()
+    if begun(pool):
+        for table in _TABLES:
+            delta_log.sweep(pool / table)
 
 
 def _recorded(pool: Datapool, run: str) -> bool:

@@ -17,7 +17,7 @@ from lightpool_core.embedding.journal import SCRATCH_NAME
 from lightpool_core.errors import CorruptPool
 from lightpool_core.media.names import as_line
 from lightpool_core.pool.history import now
-from lightpool_core.replacing import replacing
+from lightpool_core.replacing import replacing, sync
 
 _REPORT = "report.json"
 _DECISIONS = "decisions.parquet"
@@ -76,10 +76,11 @@ class Run:
         names = (stamp, *(f"{stamp}-{n}" for n in range(2, 10_000)))
         folder = next(pool / "runs" / name for name in names if not (pool / "runs" / name).exists())
         folder.mkdir(parents=True)
+        sync(folder.parent)
         return cls(folder)
 
     def write(self, report_json: str, filenames: Mapping[str, Sequence[str]]) -> None:
-        """`report.json`, and `filenames/KIND_filenames.txt` for each kind in `filenames`."""
+        """`report.json`, and `filenames/KIND_filenames.txt` for each kind in `filenames`, a line for each name."""
         with replacing(self.folder / _REPORT) as new:
             new.write_text(report_json + "\n", encoding="utf-8")
         lists = self.folder / "filenames"
@@ -116,7 +117,8 @@ class Run:
 
     def owe(self, rows: pa.Table) -> None:
         """Note the rows that the ledger is to get once the samples are committed."""
-        parquet.write_table(rows, self.folder / _PENDING)
+        with replacing(self.folder / _PENDING) as new:
+            parquet.write_table(rows, new)
 
     def owed(self) -> pa.Table:
         """The rows that the ledger may not have got yet."""
@@ -145,7 +147,8 @@ class Run:
 
     def sweep(self) -> None:
         """Take away what it needed only while it was at work."""
-        (self.folder / SCRATCH_NAME).unlink(missing_ok=True)
+        for scratch in (self.folder / SCRATCH_NAME, *self.folder.glob("*.tmp"), *self.folder.glob("filenames/*.tmp")):
+            scratch.unlink(missing_ok=True)
         for workshop in self.folder.glob(f".{_EMBEDDINGS}.*"):
             shutil.rmtree(workshop)
 

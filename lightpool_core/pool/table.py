@@ -18,8 +18,10 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from pyarrow.dataset import Dataset
 from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
-from lightpool_core.errors import CorruptPool
+from lightpool_core.errors import CorruptPool, PoolError, failure
+from lightpool_core.pool.delta_log import files, sync_since
 from lightpool_core.pool.enclosure import check_paths
+from lightpool_core.pool.under_way import begun
 
 Note: TypeAlias = dict[str, Any]
 
@@ -50,19 +52,25 @@ class Table:
 
     def create(self, note: Note) -> None:
         """Make the empty table."""
-        DeltaTable.create(
-            str(self.path), _delta_schema(self.schema), configuration=_KEEP_FOR_EVER, commit_properties=_noted(note)
-        )
+        with self._writing():
+            DeltaTable.create(
+                str(self.path), _delta_schema(self.schema), configuration=_KEEP_FOR_EVER, commit_properties=_noted(note)
+            )
 
     def append(self, rows: pa.Table, note: Note) -> None:
         """Add `rows` in one atomic commit; a column that the table has not had so far is null in what it holds."""
         checked = rows.cast(self.schema).cast(_delta_schema(self.schema))
         properties = _noted(note)
-        write_deltalake(str(self.path), checked, mode="append", schema_mode="merge", commit_properties=properties)
+        with self._writing():
+            write_deltalake(str(self.path), checked, mode="append", schema_mode="merge", commit_properties=properties)
 
     def commits(self) -> list[Commit]:
         """Every commit that carries a note, oldest first."""
-        history = self._open().history()
+        table = self._open()
+        newest = self.path / "_delta_log" / f"{table.version():020}.json"
+        if newest.is_file() and not newest.stat().st_size:  # the library would count the others wrongly
+            raise CorruptPool(f"{newest} is empty; {self._advice}")
+        history = table.history()
         noted = [(entry["version"], entry.get(_NOTE_KEY)) for entry in reversed(history)]
         try:
             return [Commit(version, json.loads(note)) for version, note in noted if note is not None]
@@ -101,18 +109,25 @@ class Table:
     def restore(self, delta_version: int, note: Note) -> None:
         """A new commit with exactly the rows of an old one."""
         self._open(delta_version)  # what it names is in this folder
-        self._open().restore(delta_version, commit_properties=_noted(note))
+        table = self._open()
+        with self._writing():
+            table.restore(delta_version, commit_properties=_noted(note))
 
     def prune(self, note: Note) -> None:
         """Forget all but the newest rows; files that only older commits need are deleted."""
         # Every step is a commit itself and may be the only one left: each repeats the note.
-        self._open().alter.set_table_properties(_FORGET_AT_ONCE, commit_properties=_noted(note))
+        noted = _noted(note)
+        with self._writing():
+            self._open().alter.set_table_properties(_FORGET_AT_ONCE, commit_properties=noted)
+            self._open().vacuum(
+                retention_hours=0, enforce_retention_duration=False, dry_run=False, commit_properties=noted
+            )
         table = self._open()
-        table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False, commit_properties=_noted(note))
-        table = self._open()
-        table.create_checkpoint()
-        table.cleanup_metadata()
-        self._open().alter.set_table_properties(_KEEP_FOR_EVER, commit_properties=_noted(note))
+        with self._writing():
+            table.create_checkpoint()
+        with self._writing():  # only now, when the checkpoint is on the disk, may the log go
+            table.cleanup_metadata()
+            self._open().alter.set_table_properties(_KEEP_FOR_EVER, commit_properties=noted)
 
     def _dataset(self, delta_version: int | None = None) -> Dataset:
         # Delta's own file system is Python code; Arrow's threads may still want to run it when Python ends, and abort.
@@ -126,14 +141,29 @@ class Table:
         return table
 
     @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """What is written in the block is on the disk after it: the Delta library leaves that to the system."""
+        before = files(self.path)
+        try:
+            yield
+            sync_since(self.path, before)
+        except (DeltaError, OSError, pa.ArrowException) as error:
+            raise PoolError(f"{self.path} cannot be written to: {failure(error)}") from error
+
+    @contextmanager
     def _readable(self) -> Iterator[None]:
         try:
             yield
         except TableNotFoundError as error:
-            raise CorruptPool(f"{self.path} is missing or no Delta table; restore it from a backup") from error
+            raise CorruptPool(f"{self.path} is missing or no Delta table; {self._advice}") from error
         except (DeltaError, OSError, pa.ArrowException) as error:
             reason = " ".join(str(error).split())
-            raise CorruptPool(f"{self.path} cannot be read ({reason}); restore it from a backup") from error
+            raise CorruptPool(f"{self.path} cannot be read ({reason}); {self._advice}") from error
+
+    @property
+    def _advice(self) -> str:
+        cut_off = begun(self.path.parent)
+        return "a command was cut off: the next append mends it" if cut_off else "restore it from a backup"
 
 
 def _noted(note: Note) -> CommitProperties:

@@ -14,14 +14,14 @@ from lightpool_core.pool.latest import CSV_NAME
 from lightpool_core.settings import SETTINGS_NAME
 
 _KNOWN = (
-    rf"{re.escape(SETTINGS_NAME)}|{re.escape(CSV_NAME)}|{re.escape(CHECKPOINT_NAME)}|\.latest\.json|\.lock[\w-]*",
+    rf"{re.escape(SETTINGS_NAME)}|{re.escape(CSV_NAME)}|{re.escape(CHECKPOINT_NAME)}|\.latest\.json|\.lock[\w-]*|\.under-way",
     rf"({'|'.join(TABLES)})/({LOG}/.*|part-[\w.-]+\.parquet)",
     r"index/(index\.json|rows\.f32|(prefixes-\d+\.npy|cells-\d+\.npz|graph-\d+\.hnsw))",
     r"runs/[\w-]+/(report\.json|(decisions|pending)\.parquet|sequence_information\.json|candidates\.f32)",
     r"runs/[\w-]+/filenames/\w+\.txt",
     r"runs/[\w-]+/(journal|embeddings)/(journal\.json|part-\d+\.parquet)",
 )
-_TEMPORARY = re.compile(r"\.tmp$|^runs/[^/]+/\.embeddings\.|/_commit_[^/]*$")
+_TEMPORARY = re.compile(r"\.tmp$|^runs/[^/]+/\.embeddings\.|/_commit_[^/]*$|#\d+$")
 _KNOWN_PATH = re.compile("|".join(f"(?:{pattern})" for pattern in _KNOWN))
 
 

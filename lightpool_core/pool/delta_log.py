@@ -1,0 +1,72 @@
+"""What commits that were cut off leave in the folder of a Delta table."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from pyarrow import parquet
+
+from lightpool_core.replacing import sync
+
+_LOG = "_delta_log"
+_HINT = "_last_checkpoint"
+_TEMPORARY = re.compile(r".*#\d+")
+"""How the Delta library calls a file until it is complete."""
+
+
+def files(table: Path) -> set[Path]:
+    """All that lies in the table and its log."""
+    folders = (table, table / _LOG)
+    return {path for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_file()}
+
+
+def sync_since(table: Path, before: set[Path]) -> None:
+    """Bring to the disk what has come into the table since there were only the files `before`."""
+    hint = {table / _LOG / _HINT} & files(table)  # written over
+    sync(*sorted(files(table) - before | hint), table / _LOG, table)
+
+
+def take_back(table: Path) -> None:
+    """Remove the newest commits as far as they are in pieces: a loss of power came before they were on the disk.
+
+    For a command that was cut off before it could say that it had committed them.
+    """
+    for checkpoint in (table / _LOG).glob("*.checkpoint*.parquet"):
+        if checkpoint.read_bytes()[-4:] != b"PAR1":
+            checkpoint.unlink()
+            (table / _LOG / _HINT).unlink(missing_ok=True)
+    for entry in sorted((table / _LOG).glob("*.json"), reverse=True):
+        actions = _actions(entry)
+        if actions and all(_is_there(table, action["add"]) for action in actions if "add" in action):
+            break
+        entry.unlink()
+
+
+def sweep(table: Path) -> None:
+    """Remove what commits that never came about have left: temporary files, and data that no commit names."""
+    for path in files(table):
+        if _TEMPORARY.fullmatch(path.name):
+            path.unlink()
+    named = "".join(entry.read_text() for entry in (table / _LOG).glob("*.json"))
+    for checkpoint in (table / _LOG).glob("*.checkpoint*.parquet"):
+        # Whole structs: of "add.path" and "remove.path" Arrow would read one.
+        named += str(parquet.read_table(checkpoint, columns=["add", "remove"], partitioning=None).to_pylist())
+    for path in table.glob("part-*.parquet"):
+        if path.name not in named:
+            path.unlink()
+
+
+def _actions(entry: Path) -> list[dict[str, Any]] | None:
+    """What a commit says; None where its end is missing."""
+    try:
+        return [json.loads(line) for line in entry.read_bytes().splitlines()]
+    except ValueError:
+        return None
+
+
+def _is_there(table: Path, file: dict[str, Any]) -> bool:
+    path = table / file["path"]
+    return path.is_file() and bool(path.stat().st_size == file["size"])

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from tests.faults.crashes import Crash, recorded
+from tests.faults.cutting import GO_ON, HALF, KILL
+from tests.faults.stories import STORIES
+
+LONG = os.environ.get("LIGHTPOOL_LONG") == "1"
+SAMPLED = 12
+"""Crashes that are looked at of each command; the long run looks at all."""
+KILLED = 5
+
+
+def sampled(things: list, n: int) -> list:
+    """`n` of them, spread evenly, the last included."""
+    return things if LONG or len(things) <= n else [things[round(i * (len(things) - 1) / (n - 1))] for i in range(n)]
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_a_command_cut_anywhere_leaves_a_whole_pool_that_the_next_one_completes(name, commands, tell, tmp_path):
+    told = tell(name)
+    root = told.fresh(tmp_path / "root")
+    ended, recorder = recorded(commands, root, tmp_path / "crashes", *told.cut(root))
+    assert ended.code == 0, ended.said
+    chosen: list[Crash] = sampled(recorder.crashes, SAMPLED)
+    wrong = {crash.how: list(told.wrongs(crash, root, commands)) for crash in chosen}
+    assert {how: wrongs for how, wrongs in wrong.items() if wrongs} == {}
+    print(f"{name}: {len(recorder.changes)} changes, {len(recorder.crashes)} crashes, {len(chosen)} looked at")
+
+
+@pytest.mark.parametrize("how", [KILL, HALF])
+def test_a_process_that_is_killed_is_no_other_crash(how, commands, tell, tmp_path):
+    told = tell("append")
+    changes = []
+    root = told.fresh(tmp_path / "root")
+    commands.watched(root, lambda change: changes.append(change) or GO_ON, *told.cut(root))
+    writes = [change.number for change in changes if change.what == "write" or how == KILL]
+    for number in sampled(writes, KILLED):
+
+        def kill(change, number=number):
+            return KILL if change.what == "half" else how if change.number == number else GO_ON
+
+        ended = commands.watched(told.fresh(root), kill, *told.cut(root))
+        assert ended.code == -signal.SIGKILL
+        assert [*told.broken(root), *told.unrepaired(root, commands)] == []
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_what_a_command_leaves_is_on_the_disk(name, commands, tell, tmp_path):
+    told = tell(name)
+    root = told.fresh(tmp_path / "root")
+    _, recorder = recorded(commands, root, tmp_path / "crashes", *told.cut(root))
+    empty = {path for path in recorder.unsynced if path.exists() and not path.stat().st_size}
+    assert recorder.unsynced - empty == set()
+    assert recorder.unnamed == set()
+    # The Delta library renames first. What it wrote is synced before the command goes on, and a commit that lost
+    # its bytes to a power failure in between is taken back.
+    assert [
+        place
+        for place in recorder.hasty
+        if place.relative_to(root).parts[-2] not in {"history", "sources", "_delta_log"}
+    ] == []
