@@ -1,0 +1,132 @@
+"""Many processes on one pool: its history is a line, no sample is in it twice, and none that was appended is missing.
+
+`LIGHTPOOL_LONG=1` makes hundreds of rounds of it, with processes that are killed among them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lightpool_core as lightpool
+from lightpool_core.pool.history import History
+from tests.faults import writers
+from tests.faults.writers import overrides
+
+ROOT = Path(__file__).parents[2]
+LONG = bool(os.environ.get("LIGHTPOOL_LONG"))
+PATIENCE = 3600 if LONG else 240
+"""Seconds after which processes that do not come to their end fail the test."""
+
+
+def started(kind: str, pool: Path, folder: Path, rounds: int, seed: int) -> subprocess.Popen[str]:
+    """A process at work; an appender has a folder of its own in `folder`."""
+    arguments = [kind, pool, folder / str(seed), rounds, seed]
+    with (folder / f"{seed}.err").open("w") as errors:
+        return subprocess.Popen(
+            [sys.executable, writers.__file__, *map(str, arguments)],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+
+
+def told(process: subprocess.Popen[str], errors: Path) -> list[dict[str, Any]]:
+    """What it did, once it has come to its end."""
+    out, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, errors.read_text()
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def at_once(pool: Path, folder: Path, kinds: Counter[str], rounds: int) -> list[dict[str, Any]]:
+    """What so many processes of each kind did, all at the same time."""
+    processes = [started(kind, pool, folder, rounds, seed) for seed, kind in enumerate(kinds.elements(), start=1)]
+    return [line for seed, process in enumerate(processes, start=1) for line in told(process, folder / f"{seed}.err")]
+
+
+def check_line(pool: Path, deeds: list[dict[str, Any]]) -> None:
+    """Every version follows from the one before it, and every deed has its version."""
+    versions = lightpool.Datapool.open(pool).history()
+    numbers = list(range(len(versions)))
+    assert [version.number for version in versions] == numbers
+    assert [commit.note["number"] for commit in History(pool)._table.commits()] == numbers
+    made = [(deed["version"], deed.get("run")) for deed in deeds if deed["kind"] == "append" and deed["selected"]]
+    assert set(made) <= {(version.number, version.run) for version in versions}
+    assert len(set(made)) == len(made)
+    went_back = {(v.number, v.restored) for v in versions if v.event == "restore"}
+    assert {(d["version"], d["old"]) for d in deeds if d.get("old", d["version"]) != d["version"]} <= went_back
+    names = [lightpool.Datapool.open(pool, number).filenames for number in numbers]
+    for version in versions[1:]:
+        held = names[version.number]
+        assert len(set(held)) == len(held) == version.samples
+        if version.restored is None:
+            assert held[: -version.added] == names[version.number - 1]
+        else:
+            assert held == names[version.restored]
+
+
+def check_complete(pool: Path, folder: Path) -> None:
+    """Whatever restores took back, one more append of everything has every picture in the pool, each once."""
+    lightpool.append(pool, overrides(folder))
+    whole = lightpool.Datapool.open(pool)
+    assert len(set(whole.columns("digest")["digest"].to_pylist())) == len(whole)
+    assert {Path(file) for file in whole.columns("file")["file"].to_pylist()} == set(folder.rglob("*.png"))
+    rows = (pool / "datapool_latest.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows[1:]] == whole.filenames
+    assert not list(pool.glob("runs/*/pending.parquet"))
+    assert not list(pool.glob("**/*.tmp"))
+    again = lightpool.append(pool, overrides(folder))
+    assert (again.sources.new, again.version) == (0, whole.version.number)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "in").mkdir()
+    return tmp_path / "in"
+
+
+@pytest.mark.parametrize(
+    ("kinds", "rounds"),
+    [
+        pytest.param(Counter(append=2), 150 if LONG else 2, id="two appenders that both make the pool"),
+        pytest.param(Counter(append=1, restore=1), 150 if LONG else 2, id="an appender and a restorer"),
+        pytest.param(Counter(append=5, restore=3, read=1), 40 if LONG else 1, id="eight, and a reader"),
+    ],
+)
+def test_writers_at_once_leave_a_pool_as_if_they_had_come_one_after_the_other(
+    kinds: Counter[str], rounds: int, folder: Path, tmp_path: Path
+) -> None:
+    pool = tmp_path / "pool"
+    if "restore" in kinds:
+        writers.appended(pool, folder / "0", 0)
+    deeds = at_once(pool, folder, kinds, rounds)
+    assert Counter(deed["kind"] for deed in deeds) == Counter({kind: n * rounds for kind, n in kinds.items()})
+    check_line(pool, deeds)
+    check_complete(pool, folder)
+    check_line(pool, deeds)
+
+
+def test_writers_that_are_killed_hold_nobody_up_and_lose_nothing(folder: Path, tmp_path: Path) -> None:
+    pool, dice = tmp_path / "pool", random.Random(3)
+    writers.appended(pool, folder / "0", 0)
+    lasting = started("append", pool, folder, 100 if LONG else 2, 1)
+    deeds = []
+    for seed in range(2, 60 if LONG else 4):
+        with started(dice.choice(["append", "restore"]), pool, folder, writers.FOLDERS, seed) as victim:
+            assert victim.stdout is not None
+            deeds.append(json.loads(victim.stdout.readline()))
+            time.sleep(dice.uniform(0, 1))
+            victim.kill()
+    deeds += told(lasting, folder / "1.err")
+    check_complete(pool, folder)
+    check_line(pool, deeds)

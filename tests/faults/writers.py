@@ -1,0 +1,91 @@
+"""A process that writes to, or reads from, a pool that others write to as well, and tells what it did as JSON lines.
+
+`python writers.py append|restore|read POOL INBOX ROUNDS SEED`. An appender puts a new picture into the folder INBOX
+and appends it, a restorer goes back to some version, a reader looks at all that a reader can.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import lightpool_core as lightpool
+from lightpool_core.selecting import curve, select
+from tests import touchy
+from tests.touchy import image, scene
+
+FOLDERS = 1000
+"""Pictures of one appender at most; their seeds lie so far apart."""
+
+
+def overrides(inbox: Path) -> lightpool.Overrides:
+    """An append that keeps everything."""
+    return lightpool.Overrides(inputs=(inbox,), embedder=f"{touchy.__file__}:Touchy", min_distance=0.0)
+
+
+def waiting(text: str) -> None:
+    """Writers that wait know for whom, or that it has only just begun."""
+    assert " since " in text or "another process" in text, text
+
+
+def appended(pool: Path, inbox: Path, seed: int) -> dict[str, Any]:
+    """Append one new picture."""
+    image(inbox / f"{seed:06}.png", scene(seed))
+    report = lightpool.append(pool, overrides(inbox), lightpool.Mode(wait=waiting))
+    return {"run": report.run, "version": report.version, "selected": report.samples.selected}
+
+
+def restored(pool: Path, dice: random.Random) -> dict[str, Any]:
+    """Go back to any version."""
+    old = dice.choice(lightpool.Datapool.open(pool).history()).number
+    made = lightpool.Datapool.open(pool).restore(old, waiting)
+    return {"old": old, "version": made.version.number}
+
+
+def read(pool: Path, newest: int) -> int:
+    """Look at everything; the version that was the newest, which is never older than `newest`."""
+    seen = lightpool.Datapool.open(pool)
+    number, size = seen.version.number, len(seen)
+    assert number >= newest
+    assert [version.number for version in seen.history()[: number + 1]] == list(range(number + 1))
+    assert len(set(seen.filenames)) == size
+    assert np.allclose(np.linalg.norm(seen.embeddings, axis=1), 1)
+    assert [ref.filename for ref in seen.refs] == seen.filenames
+    assert len(seen.ledger) >= 0
+    if size:
+        assert seen.why(seen.filenames[-1]).decision == "selected"
+        picks = select(pool, overrides=lightpool.Overrides(n_samples=3))
+        assert len(picks.filenames) == min(3, picks.candidates)
+        assert curve(pool).kept_before == 0
+    with (pool / "datapool_latest.csv").open(newline="") as file:
+        header, *rows = list(csv.reader(file))
+    assert {len(row) for row in rows} <= {len(header)}
+    sizes = {version.samples for version in seen.history()[number:]} | {size}
+    behind = seen.history()[number - 1].samples if number else 0  # the view comes last
+    assert len(rows) in sizes | {behind}
+    return number
+
+
+def main(kind: str, pool: Path, inbox: Path, rounds: int, seed: int) -> None:
+    """Work, and tell."""
+    dice, newest = random.Random(seed), 0
+    for number in range(rounds):
+        if kind == "append":
+            told = appended(pool, inbox, seed * FOLDERS + number)
+        elif kind == "restore":
+            told = restored(pool, dice)
+        else:
+            newest = read(pool, newest)
+            told = {"version": newest}
+        print(json.dumps({"kind": kind, **told}), flush=True)
+
+
+if __name__ == "__main__":
+    kind, pool, inbox, rounds, seed = sys.argv[1:]
+    main(kind, Path(pool), Path(inbox), int(rounds), int(seed))
