@@ -119,7 +119,8 @@ def listed(settings: Settings, path: Path, progress: Progress) -> list[Source]:
     """The sources in the inputs of `settings`. Raises SettingsError where there are no inputs at all."""
     if not settings.inputs:
         raise SettingsError(f'{path} has no inputs; give --input DIR, or write inputs = ["DIR"] into its datapool.toml')
-    return list_sources(settings.inputs, settings.filenames, progress)
+    links = settings.follow_links
+    return list_sources(settings.inputs, settings.filenames, follow_links=links, progress=progress)
 
 
 @dataclass(frozen=True)

@@ -178,6 +178,7 @@ def _refuse_idle_options(embeddings: str | Path | None, overrides: Overrides) ->
         "--fps": overrides.fps,
         "--timeout": overrides.timeout,
         "--max-megapixels": overrides.max_megapixels,
+        "--follow-links": overrides.follow_links,
         "--compute-metadata": overrides.compute_metadata,
     }
     idle = [name for name, value in given.items() if value is not None]

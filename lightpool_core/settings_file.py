@@ -33,6 +33,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "timeout": (int, float),
     "max_megapixels": (int, float),
     "keep_embeddings": (bool,),
+    "follow_links": (bool,),
     "soft_lock": (bool,),
 }
 

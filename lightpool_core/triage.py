@@ -113,6 +113,8 @@ def _digests(sources: Sequence[Source], progress: Progress) -> Iterator[tuple[st
 
 
 def _digest(source: Source) -> tuple[str, str]:
+    if source.refused:
+        return "", source.refused
     try:
         return file_digest(source.file), ""
     except OSError as error:

@@ -27,6 +27,7 @@ def init(
     seed: options.Seed = None,
     timeout: options.Timeout = None,
     max_megapixels: options.MaxMegapixels = None,
+    follow_links: options.FollowLinks = False,
     keep_embeddings: options.KeepEmbeddings = False,
     no_keep_history: options.NoKeepHistory = False,
 ) -> None:
@@ -63,6 +64,7 @@ def init(
         seed=seed,
         timeout=timeout,
         max_megapixels=max_megapixels,
+        follow_links=follow_links or None,
         keep_embeddings=keep_embeddings or None,
         keep_history=False if no_keep_history else None,
     )

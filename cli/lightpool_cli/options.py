@@ -170,6 +170,9 @@ MaxMegapixels = Annotated[
     str | None,
     typer.Option(metavar="N", help="Refuse pictures of more pixels. [default: 90]"),
 ]
+FollowLinks = Annotated[
+    bool, typer.Option("--follow-links", help="Open what links in the inputs lead to, outside of them as well.")
+]
 KeepEmbeddings = Annotated[
     bool,
     typer.Option(

@@ -43,6 +43,7 @@ def select(
     device: options.Device = None,
     timeout: options.Timeout = None,
     max_megapixels: options.MaxMegapixels = None,
+    follow_links: options.FollowLinks = False,
     curve: Annotated[
         bool, typer.Option("--curve", help="Show how many samples each min-distance would keep, instead of choosing.")
     ] = False,
@@ -119,6 +120,7 @@ def select(
         seed=seed,
         timeout=timeout,
         max_megapixels=max_megapixels,
+        follow_links=follow_links or None,
         device=device,
     )
     splits.refuse_idle_options(split, group, keep, curve, embeddings, output, all_rows)

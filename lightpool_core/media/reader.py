@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Protocol
 
 from lightpool_core.media.image import read_image
-from lightpool_core.media.reading import Reading
+from lightpool_core.media.reading import Reading, opened
 from lightpool_core.media.source import Frame, Source
 from lightpool_core.media.video import VideoStream
 
@@ -55,7 +55,7 @@ def open_source(source: Source, reading: Reading) -> FrameStream:
 def file_digest(file: Path) -> str:
     """Identity of the bytes of `file`. Raises OSError where it cannot be read."""
     digest = hashlib.blake2b(digest_size=16)
-    with file.open("rb", buffering=0) as stream:
+    with opened(file) as stream:
         while block := stream.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()

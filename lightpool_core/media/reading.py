@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
 
 MAX_PIXELS = 90_000_000
 """Of a picture; what claims to have more is more often a decompression bomb than a photo."""
@@ -26,3 +31,12 @@ class Reading:
     """Measure every picture (see `quality`); it is decoded as large as it is then."""
     threads: int | None = None
     """Of an ffmpeg at work; None for as many as there are cores."""
+
+
+def opened(file: Path) -> BinaryIO:
+    """`file`, to be read without a buffer. Raises OSError where it cannot be, or has become a pipe or a device."""
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe without a writer would hold us up
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no file any more", str(file))
+    return os.fdopen(descriptor, "rb", buffering=0)

@@ -13,6 +13,8 @@ Kind = Literal["image", "video"]
 
 IMAGE_EXTENSIONS = frozenset("jpg jpeg png ppm pgm pbm bmp tif tiff webp gif avif heic heif".split())
 VIDEO_EXTENSIONS = frozenset("mp4 m4v hevc mpg mpeg avi mov webm mkv flv wmv ts".split())
+_LONGEST_INDEX = 18
+"""Digits of the index of a frame that int64 holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,8 @@ class Source:
     """Bytes."""
     mtime_ns: int
     """Time of last modification, nanoseconds since 1970."""
+    refused: str = ""
+    """Why it is not opened, if it is not."""
 
     @property
     def location(self) -> str:
@@ -86,24 +90,13 @@ def kind_of(path: PurePosixPath | Path) -> Kind | None:
 
 def video_of(name: str) -> str | None:
     """The video that a sample called `name` is a frame of, if that is the name of a frame."""
-    ref = ref_of(name)
-    return None if ref.frame is None else ref.source
+    frame = _frame_of(name)
+    return frame[0] if frame else None
 
 
 def ref_of(name: str) -> SampleRef:
     """What the name of a sample tells by itself: of what has the name of a frame, its video and index."""
-    rest, _, extension = name.removesuffix(".png").rpartition("-")
-    stem, _, index = rest.rpartition("-")
-    if (
-        name.endswith(".png")
-        and extension.lower() in VIDEO_EXTENSIONS
-        and index.isdecimal()
-        and stem
-        and not stem.endswith("/")
-    ):
-        video = f"{stem}.{extension}"
-        return SampleRef(name, video if is_normal(video) else str(PurePosixPath(video)), int(index))
-    return SampleRef(name, name)
+    return SampleRef(name, *(_frame_of(name) or (name,)))
 
 
 def is_normal(path: str) -> bool:
@@ -120,3 +113,15 @@ def frame_name(name: str, index: int, n_frames: int) -> str:
     path = PurePosixPath(name)
     number = str(index).zfill(len(str(n_frames)))
     return str(path.with_name(f"{path.stem}-{number}-{path.suffix[1:]}.png"))
+
+
+def _frame_of(name: str) -> tuple[str, int] | None:
+    """Video and index of what is called as `frame_name` calls frames."""
+    rest, _, extension = name.removesuffix(".png").rpartition("-")
+    if extension.lower() not in VIDEO_EXTENSIONS or not name.endswith(".png"):
+        return None
+    stem, _, index = rest.rpartition("-")
+    if not index.isdecimal() or not stem or stem.endswith("/"):
+        return None
+    video = f"{stem}.{extension}"
+    return video if is_normal(video) else str(PurePosixPath(video)), int(index)

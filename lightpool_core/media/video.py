@@ -11,6 +11,7 @@ from lightpool_core.media.decoder import Decoder, Wanted
 from lightpool_core.media.ffmpeg import KILLED, meaning
 from lightpool_core.media.keyframes import KeyFrames, key_frames
 from lightpool_core.media.lines import Moment
+from lightpool_core.media.reading import opened
 from lightpool_core.media.sampling import MICROSECONDS, every_frame, listed, per_second
 from lightpool_core.media.source import Frame
 
@@ -27,7 +28,7 @@ class VideoStream:
     read; of several video streams the first counts, cover art is none.
 
     Raises DecodeError, one line without the path, when not a single frame can be decoded: one of more than
-    `max_pixels` is not.
+    `max_pixels` is not. Raises OSError where the file cannot be read.
     """
 
     n_frames: int
@@ -157,5 +158,6 @@ class VideoStream:
         if code != 0 and self.reason is None:
             self.reason = f"ffmpeg ended with code {code}"
         if self.n_frames == 0:
-            empty = self._file.exists() and self._file.stat().st_size == 0
+            with opened(self._file) as stream:
+                empty = not stream.read(1)
             raise DecodeError("it is empty" if empty else self.reason or "it has no frame to decode")

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import inspect
 import os
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,13 +61,83 @@ def test_links_that_lead_in_circles_end(tmp_path: Path) -> None:
     assert names_in(tmp_path) == ["a/b/c.jpg"]
 
 
-def test_links_to_folders_and_files_elsewhere_are_followed_under_their_own_name(tmp_path: Path) -> None:
-    touched(tmp_path / "else", "x/b.jpg")
+@pytest.fixture
+def linked(tmp_path: Path) -> Path:
+    """A folder with links to what lies elsewhere."""
+    touched(tmp_path / "else", "x/b.jpg", "notes.txt")
     touched(tmp_path / "in", "a.jpg")
     (tmp_path / "in" / "linked").symlink_to(tmp_path / "else" / "x")
     (tmp_path / "in" / "c.jpg").symlink_to(tmp_path / "else" / "x" / "b.jpg")
+    (tmp_path / "in" / "notes.txt").symlink_to(tmp_path / "else" / "notes.txt")
     (tmp_path / "in" / "dead.jpg").symlink_to(tmp_path / "nowhere.jpg")
-    assert names_in(tmp_path / "in") == ["a.jpg", "c.jpg", "linked/b.jpg"]
+    (tmp_path / "in" / "self.jpg").symlink_to("self.jpg")
+    (tmp_path / "in" / "device.jpg").symlink_to("/dev/zero")
+    return tmp_path / "in"
+
+
+def test_links_that_lead_out_of_the_inputs_are_refused_by_name(linked: Path) -> None:
+    sources = list_sources([linked])
+    assert [(source.name, bool(source.refused)) for source in sources] == [
+        ("a.jpg", False),
+        ("c.jpg", True),
+        ("linked", True),
+    ]
+    assert all("--follow-links" in source.refused for source in sources if source.refused)
+
+
+def test_links_elsewhere_are_followed_under_their_own_name_where_that_is_wanted(linked: Path) -> None:
+    sources = list_sources([linked], follow_links=True)
+    assert [source.name for source in sources] == ["a.jpg", "c.jpg", "linked/b.jpg"]
+    assert not any(source.refused for source in sources)
+
+
+def test_links_within_all_that_is_named_are_followed(linked: Path) -> None:
+    other = linked.parent / "else"
+    assert [source.name for source in list_sources([linked, other])] == ["a.jpg", "c.jpg", "linked/b.jpg", "x/b.jpg"]
+    assert not any(source.refused for source in list_sources([linked, other]))
+
+
+def test_an_input_may_itself_be_a_link(linked: Path) -> None:
+    (linked.parent / "way").symlink_to(linked.parent / "else")
+    (linked.parent / "one.jpg").symlink_to(linked.parent / "else" / "x" / "b.jpg")
+    assert names_in(linked.parent / "way") == ["x/b.jpg"]
+    assert names_in(linked.parent / "one.jpg") == ["one.jpg"]
+
+
+def test_a_folder_next_to_an_input_is_not_in_it(tmp_path: Path) -> None:
+    touched(tmp_path / "in-between", "b.jpg")
+    touched(tmp_path / "in", "a.jpg")
+    (tmp_path / "in" / "b.jpg").symlink_to(tmp_path / "in-between" / "b.jpg")
+    assert [source.name for source in list_sources([tmp_path / "in"]) if source.refused] == ["b.jpg"]
+
+
+def test_many_folders_full_of_links_to_each_other_are_walked_once_each(tmp_path: Path) -> None:
+    for n in range(30):
+        touched(tmp_path, f"{n}/{n}.jpg")
+        for other in range(30):
+            (tmp_path / str(n) / f"to-{other}").symlink_to(tmp_path / str(other))
+    assert names_in(tmp_path) == sorted(f"{n}/{n}.jpg" for n in range(30))
+
+
+def test_folders_deeper_than_the_stack_are_walked(tmp_path: Path) -> None:
+    name = "/".join(["a"] * 100) + "/x.jpg"
+    touched(tmp_path, name)
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 60)
+    try:
+        assert names_in(tmp_path) == [name]
+    finally:
+        sys.setrecursionlimit(before)
+
+
+def test_what_is_neither_file_nor_folder_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touched(tmp_path, "a.jpg")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("socket.mp4")
+    assert names_in(tmp_path) == ["a.jpg"]
+    assert "does not exist" in complaint([tmp_path / "pipe.jpg"])
 
 
 def test_single_files_are_inputs_called_by_their_name(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def test_a_name_that_could_be_misread_is_a_json_string(name: str) -> None:
     assert json.loads(as_line(name)) == name
 
 
-@given(TEXTS.filter(lambda name: bool(name)))
+@given(TEXTS.filter(bool))
 def test_every_name_is_one_line_that_is_read_back(name: str) -> None:
     line = as_line(name)
     assert line.splitlines() == [line]

@@ -18,6 +18,7 @@ from PIL import Image
 from lightpool_core.errors import DecodeError
 from lightpool_core.media import ffmpeg
 from lightpool_core.media.ffmpeg import ffmpeg_command
+from lightpool_core.media.reading import opened
 from lightpool_core.media.source import Frame
 from lightpool_core.media.video import VideoStream
 
@@ -355,7 +356,6 @@ def write_broken(kind: str, file: Path, plain: Path) -> None:
         ("audio", "no video stream"),
         ("cut header", "cut off"),
         ("picture", "not a video container"),
-        ("missing", "No such file"),
     ],
 )
 def test_what_is_no_video_is_one_line(tmp_path: Path, plain: Path, kind: str, message: str) -> None:
@@ -366,6 +366,19 @@ def test_what_is_no_video_is_one_line(tmp_path: Path, plain: Path, kind: str, me
     assert "\n" not in str(caught.value)
     assert str(tmp_path) not in str(caught.value)
     assert 0 < len(str(caught.value)) < 200
+
+
+def test_a_file_that_cannot_be_read_is_not_called_broken(tmp_path: Path) -> None:
+    for name in ("gone.mp4", "gone.avi"):
+        with pytest.raises(FileNotFoundError):
+            frames(tmp_path / name, fps=1)
+    os.mkfifo(tmp_path / "pipe.avi")
+    (tmp_path / "folder.avi").mkdir()
+    for name in ("pipe.avi", "folder.avi"):
+        with pytest.raises(OSError, match="no file any more"):
+            opened(tmp_path / name)
+    with pytest.raises(OSError, match="no file any more"):
+        frames(tmp_path / "folder.avi")
 
 
 @pytest.mark.parametrize(
@@ -410,7 +423,7 @@ def test_reading_to_the_end_leaves_nothing_behind(large: Path, started: list[sub
 
 def test_failing_leaves_nothing_behind(large: Path, tmp_path: Path, started: list[subprocess.Popen[bytes]]) -> None:
     before = open_files(), threading.active_count()
-    with pytest.raises(DecodeError):
+    with pytest.raises(FileNotFoundError):
         frames(tmp_path / "missing.mp4")
     with pytest.raises(KeyError), VideoStream(large, fps=None) as stream:
         raise KeyError(next(stream).index)
