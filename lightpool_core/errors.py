@@ -30,6 +30,10 @@ _NUMBER = re.compile(r"(?:os error|[Ee]rrno) (\d+)")
 class LightpoolError(Exception):
     """An expected failure: the command line prints its message and exits with 1."""
 
+    def __str__(self) -> str:
+        """The message, on one line whatever names it quotes."""
+        return super().__str__().replace("\n", "\\n").replace("\r", "\\r")
+
 
 class SourceError(LightpoolError):
     """Something about raw data."""

@@ -5,8 +5,9 @@ It reads detections: category, box and, from COCO, a score. N: samples. K: objec
 
 from __future__ import annotations
 
+import dataclasses
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from labelformat.model.object_detection import ImageObjectDetection
 
 _SPLITS = ("train", "val", "test")
-_UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, OSError, RuntimeError)
+_UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, OSError, RuntimeError, ArithmeticError)
 """What labelformat raises where a file is not what it expects."""
 
 
@@ -44,7 +45,10 @@ class CocoFile:
 
         with _reading(path, "COCO"):
             given = COCOObjectDetectionInput(path)
-            return cls(path, tuple(given.get_categories()), tuple(given.get_labels()))
+            pictures = tuple(given.get_labels())
+            if not all(isinstance(picture.image.filename, str) for picture in pictures):
+                raise ValueError("an image has a file_name that is no text")
+            return cls(path, _checked(given.get_categories()), pictures)
 
     def found_in(self, asked: Asked) -> dict[str, Found]:
         """What is known of the samples. Raises SourceError where that is nothing."""
@@ -73,6 +77,9 @@ class YoloFolder:
             splits = [split for split in _SPLITS if given.get(split)]
             if not splits:
                 raise ValueError(f"it has none of {', '.join(_SPLITS)}")
+            for key in ("path", *splits):
+                if not isinstance(given.get(key, ""), str | int):
+                    raise ValueError(f"{key} is no text")
             return cls(path, tuple(YOLOv8ObjectDetectionInput(path, split) for split in splits))
 
     def found_in(self, asked: Asked) -> dict[str, Found]:
@@ -86,7 +93,7 @@ class YoloFolder:
             for split in self.splits:
                 split.get_images = lambda: images  # type: ignore[method-assign]
                 pictures += list(split.get_labels())
-            categories = tuple(self.splits[0].get_categories())
+            categories = _checked(self.splits[0].get_categories())
         if complaints:
             raise SourceError(
                 f"{self.path}: {complaints[0]} labelformat reads five numbers in a line, category and box;"
@@ -115,6 +122,15 @@ def read_label_files(path: Path) -> CocoFile | YoloFolder:
     if file.suffix.lower() == ".json":
         return CocoFile.read(file)
     raise SourceError(f"{file} is no form of predictions; give a Lightly folder, a COCO .json or a YOLO .yaml")
+
+
+def _checked(categories: Iterable[Category]) -> tuple[Category, ...]:
+    """The `categories`, their names as text. Raises ValueError for those that are none."""
+    checked = tuple(categories)
+    for category in checked:
+        if not isinstance(category.id, int) or not isinstance(category.name, str | int | float | bool):
+            raise ValueError("a category has an id that is no whole number, or a name that is no text")
+    return tuple(dataclasses.replace(category, name=str(category.name)) for category in checked)
 
 
 def _found(

@@ -5,6 +5,8 @@ Column `filename` (or `filenames`, `file_name`) holds the name of an image, a fr
 
 from __future__ import annotations
 
+import mmap
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ _NAMES = ("filename", "filenames", "file_name")
 _FORMS = "a table is .csv, .jsonl, .ndjson or .parquet"
 _BLOCK_BYTES = 1 << 24
 """The longest row there may be."""
+_NULL_LINE = re.compile(rb"(?:\A|[\r\n])[ \t]*null")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,9 @@ def _read_csv(path: Path, only: Sequence[str] | None) -> pa.Table:
 def _read_json(path: Path, _: Sequence[str] | None) -> pa.Table:
     from pyarrow import json
 
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as lines:
+        if _NULL_LINE.search(lines):  # Arrow 26 crashes where a block begins with one
+            raise ValueError("it has a line that is null and no object")
     options = json.ReadOptions(block_size=_BLOCK_BYTES)
     table = json.read_json(path, options)
     written = pa.schema([field.with_type(_times_as_text(field.type)) for field in table.schema])

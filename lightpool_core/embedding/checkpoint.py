@@ -71,7 +71,7 @@ class Checkpoint:
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
             if content.pop("format") != _FORMAT:
                 raise PoolError(f"{path} was written by a newer lightpool; update lightpool")
-            return cls(**content)
+            return cls(**content)._checked()
         except PoolError:
             raise
         # Unpickling damaged bytes raises nearly every type there is.
@@ -80,3 +80,12 @@ class Checkpoint:
             raise CorruptPool(
                 f"{path} cannot be read ({reason}); delete it and the next append makes it anew"
             ) from error
+
+    def _checked(self) -> Checkpoint:
+        """This, if its values are of the types that they are to be. Raises TypeError."""
+        tables = (self.options, self.weights)
+        if not all(isinstance(table, dict) and all(isinstance(key, str) for key in table) for table in tables):
+            raise TypeError("its options or weights are no table")
+        if not isinstance(self.embedder, str) or not isinstance(self.fingerprint, str) or type(self.dim) is not int:
+            raise TypeError("embedder, fingerprint or dim is of another type")
+        return self

@@ -51,7 +51,10 @@ def read_image(file: Path, *, short_side: int | None = None, max_pixels: int = M
             if short_side is not None and min(width, height) > short_side:
                 shrink = short_side / min(width, height)
                 image.draft(image.mode, (int(width * shrink), int(height * shrink)))
+            claimed = image.width * image.height
             image.load()
+            if image.width * image.height != claimed:  # which the limit was compared with
+                raise DecodeError("its picture is of another size than its header says")
             orientation = _orientation(image)
             if orientation in _ON_ITS_SIDE:
                 width, height = height, width

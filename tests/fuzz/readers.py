@@ -99,6 +99,10 @@ def image(path: Path) -> None:
 def checkpoint(path: Path) -> None:
     """A checkpoint, written and read again."""
     read = Checkpoint.read(path)
+    assert isinstance(read.embedder, str)
+    assert isinstance(read.fingerprint, str)
+    assert isinstance(read.dim, int)
+    assert all(isinstance(key, str) for key in (*read.options.keys(), *read.weights.keys()))
     again = path.with_name("written.ckpt")
     read.write(again)
     assert repr(Checkpoint.read(again)) == repr(read)

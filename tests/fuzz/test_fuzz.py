@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.fuzz.mutation import KINDS, Edit, edited
+from tests.fuzz.mutation import KINDS, Edit, Kind, edited
 from tests.fuzz.property import Finding, check
 from tests.fuzz.targets import TARGETS, Target
 
@@ -34,9 +34,14 @@ def seeds(name: str) -> tuple[bytes, ...]:
     return tuple(BY_NAME[name].seeds())
 
 
-def edits() -> st.SearchStrategy[Edit]:
+def edits() -> st.SearchStrategy[list[Edit]]:
     lengths = st.sampled_from([1, 2, 4, 16, 200])
-    return st.builds(Edit, st.sampled_from(KINDS), st.integers(0, 1 << 20), lengths, st.integers(0, 255))
+
+    def of(*kinds: Kind) -> st.SearchStrategy[list[Edit]]:
+        edit = st.builds(Edit, st.sampled_from(kinds), st.integers(0, 1 << 20), lengths, st.integers(0, 255))
+        return st.lists(edit, min_size=1, max_size=4)
+
+    return of(*KINDS) | of("swap")
 
 
 def is_value(target: Target, data: bytes) -> bool:
@@ -54,9 +59,7 @@ def test_a_valid_file_is_read(target):
 @given(data=st.data())
 def test_a_damaged_file_is_a_value_or_one_line_of_error(target, data):
     seed = data.draw(st.sampled_from(range(len(seeds(target.name)))), label="seed")
-    is_value(
-        target, edited(seeds(target.name)[seed], data.draw(st.lists(edits(), min_size=1, max_size=4), label="edits"))
-    )
+    is_value(target, edited(seeds(target.name)[seed], data.draw(edits(), label="edits")))
 
 
 @every_target
