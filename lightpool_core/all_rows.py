@@ -57,6 +57,7 @@ class AllRows:
 
         Raises SourceError where the rows have changed since they were read, or hold what no CSV can hold.
         """
+        check_columns(self.path, all_rows=True)
         read = _parquet_batches if self.path.suffix == ".parquet" else _csv_batches
         try:
             with replacing(path) as new, new.open("wb") as file:
@@ -87,6 +88,30 @@ class AllRows:
             done = rows.stop
         if done != len(self.masked):
             raise ValueError(f"it has {done} rows, and had {len(self.masked)}")
+
+
+def check_columns(path: Path, *, all_rows: bool | None = None) -> None:
+    """Raise SourceError for columns of a Parquet file that no CSV can hold, if all of its rows are to be written back.
+
+    With None they are where it has a column `masked` or `selected`. What cannot be read is left to who reads it.
+    """
+    if path.suffix != ".parquet" or all_rows is False:
+        return
+    from pyarrow import parquet
+
+    try:
+        schema = parquet.read_schema(path)
+    except (pa.ArrowException, OSError):
+        return
+    if all_rows is None and not set(_FLAGS) & set(schema.names):
+        return
+    unkept = [field for field in schema if pa.types.is_nested(field.type) and field.name != "embedding"]
+    if unkept:
+        names = ", ".join(f"{field.name!r} ({field.type})" for field in unkept)
+        raise SourceError(
+            f"embeddings file {path} cannot be written back, for no CSV can hold its columns {names};"
+            " take them out of it, or give --chosen-rows"
+        )
 
 
 def _csv_batches(path: Path) -> Iterator[_Columns]:
@@ -131,7 +156,8 @@ def _plain(column: pa.Array) -> pa.Array:
 
 
 def _needs_quotes(column: pa.Array) -> bool:
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+    types, kind = pa.types, column.type
+    if not (types.is_string(kind) or types.is_large_string(kind) or types.is_binary(kind)):
         return False
     return bool(pc.any(pc.match_substring_regex(column, '[",\r\n]')).as_py())
 
@@ -139,7 +165,9 @@ def _needs_quotes(column: pa.Array) -> bool:
 def _quoted(table: pa.Table) -> bytes:
     """The rows of `table`, texts in quotes where they need it: Arrow writes faster, and quotes all texts or none."""
     texts = [
-        (column if pa.types.is_string(column.type) else column.cast(pa.string())).cast(pa.binary()).to_pylist()
+        (column if column.type in (pa.string(), pa.binary()) else column.cast(pa.string()))
+        .cast(pa.binary())
+        .to_pylist()
         for column in table.columns
     ]
     return _lines(

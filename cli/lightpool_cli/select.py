@@ -98,6 +98,7 @@ def select(
       lightpool select --pool my_datapool --split train=0.8,val=0.2 --group video --output split.csv
     """
     from lightpool_core import select as run
+    from lightpool_core.all_rows import check_columns
 
     wanted = options.overrides(
         inputs=inputs,
@@ -131,6 +132,8 @@ def select(
     if curve:
         _curve(pool, embeddings, wanted, output, json, quiet)
         return
+    if output and embeddings:
+        check_columns(embeddings, all_rows=all_rows)  # before the choice, which would be lost
     with console.progress(quiet) as progress:
         picks = run(pool, embeddings, wanted, progress)
     _tell(() if quiet else picks.corrupt)

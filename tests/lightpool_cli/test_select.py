@@ -187,6 +187,20 @@ def test_columns_of_one_name_are_not_written_back_as_one(lightpool, tmp_path):
     assert not out.exists()
 
 
+def test_columns_that_cannot_be_written_back_are_told_before_the_choice(lightpool, tmp_path):
+    # The embedding that is not finite would be told while the file is read.
+    columns = {"filename": ["a"], "embedding": [[np.nan]], "label": [0], "selected": [0], "boxes": [[1]]}
+    parquet.write_table(pa.table(columns), tmp_path / "e.parquet")
+    command = ("select", "--embeddings", tmp_path / "e.parquet", "--output", tmp_path / "out.csv")
+    for flags in ((), ("--all-rows",)):
+        assert "columns 'boxes' (list<element: int64>); take them out" in lightpool.fails(*command, *flags)
+    assert "is zero or not finite" in lightpool.fails(*command, "--chosen-rows")
+    assert not (tmp_path / "out.csv").exists()
+    parquet.write_table(pa.table({**columns, "embedding": [[1.0]]}), tmp_path / "e.parquet")
+    assert lightpool(*command, "--chosen-rows").lines == ["a"]
+    assert lightpool(*command[:3]).lines == ["a"]
+
+
 def test_all_rows_of_a_plain_file_are_written_when_asked_for(lightpool, circle, tmp_path):
     select = ("select", "--embeddings", circle, "--n-samples", 2, "--output", tmp_path / "out.csv")
     chosen = lightpool(*select, "--all-rows").lines

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
+from lightpool_core.all_rows import check_columns
 from lightpool_core.embeddings_file import read_embeddings
 from lightpool_core.errors import SourceError
 from lightpool_core.pool.latest import write_embeddings_csv
@@ -151,13 +152,44 @@ def test_a_parquet_file_without_rows_keeps_its_header(tmp_path: Path) -> None:
     assert written_back(tmp_path / "e.parquet", []).read_text() == "filenames,embedding_0,masked,selected,labels\n"
 
 
-def test_lists_beside_the_embedding_are_refused_in_one_line_and_nothing_is_written(tmp_path: Path) -> None:
-    columns = {"filename": ["a"], "embedding": [[1.0]], "label": [0], "boxes": [[1, 2]]}
-    parquet.write_table(pa.table(columns), tmp_path / "e.parquet")
-    with pytest.raises(SourceError, match="cannot be written back") as caught:
-        written_back(tmp_path / "e.parquet", [])
-    assert "\n" not in str(caught.value)
+def test_columns_that_no_csv_can_hold_are_named_in_one_line_and_nothing_is_written(tmp_path: Path) -> None:
+    columns = {
+        "filename": ["a"],
+        "embedding": [[1.0]],
+        "label": [0],
+        "boxes": [[1, 2]],
+        "note": ["x"],
+        "sky": [{"t": 1}],
+    }
+    path = tmp_path / "e.parquet"
+    parquet.write_table(pa.table(columns), path)
+    with pytest.raises(SourceError) as caught:
+        written_back(path, [])
+    names = "'boxes' (list<element: int64>), 'sky' (struct<t: int64>)"
+    assert str(caught.value) == (
+        f"embeddings file {path} cannot be written back, for no CSV can hold its columns {names};"
+        " take them out of it, or give --chosen-rows"
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["e.parquet"]
+
+
+@pytest.mark.parametrize("flag", ["masked", "selected", "note"])
+def test_such_columns_matter_only_where_all_rows_are_to_be_written(flag: str, tmp_path: Path) -> None:
+    columns = {"filename": ["a"], "embedding": [[1.0]], "label": [0], "boxes": [[1, 2]], flag: [0]}
+    parquet.write_table(pa.table(columns), tmp_path / "e.parquet")
+    check_columns(tmp_path / "e.parquet", all_rows=False)
+    with pytest.raises(SourceError, match="'boxes'"):
+        check_columns(tmp_path / "e.parquet", all_rows=None if flag != "note" else True)
+    if flag == "note":
+        check_columns(tmp_path / "e.parquet")
+
+
+def test_bytes_are_written_as_they_are(tmp_path: Path) -> None:
+    columns = {"filename": ["a", "b"], "embedding": [[1.0], [1.0]], "label": [0, 1], "raw": [b"x,\xff", b"y"]}
+    parquet.write_table(pa.table(columns), tmp_path / "e.parquet")
+    assert written_back(tmp_path / "e.parquet", []).read_bytes() == (
+        b'filenames,embedding_0,masked,selected,labels,raw\na,1,0,0,0,"x,\xff"\nb,1,0,0,1,y\n'
+    )
 
 
 @pytest.mark.parametrize(
