@@ -17,7 +17,7 @@ from lightpool_core.arrays import Embeddings, unit_rows
 from lightpool_core.assembly import Members, embed
 from lightpool_core.candidates import Query
 from lightpool_core.embedding.embedder import Embedder, embeds_text
-from lightpool_core.errors import ContractViolation, SettingsError, SourceError, SourceNotFound
+from lightpool_core.errors import ContractViolation, LightpoolError, SettingsError, SourceError, SourceNotFound
 from lightpool_core.journalling import journal_of
 from lightpool_core.media.inputs import list_sources
 from lightpool_core.media.reading import Reading
@@ -125,7 +125,10 @@ def _of_texts(queries: Sequence[Query], embedder: Embedder) -> Embeddings:
             f"{queries[0].place}: embedder {name} cannot embed the text {queries[0].text!r};"
             " query by images or samples, or make a pool with an embedder that understands text: --embedder open-clip"
         )
-    answer = np.asarray(embedder.embed_text([query.text for query in queries]))
+    try:
+        answer = np.asarray(embedder.embed_text([query.text for query in queries]))
+    except LightpoolError as error:  # weights that are gone, or are others
+        raise type(error)(f"{queries[0].place}: {error}") from error
     wanted = (len(queries), embedder.dim)
     if answer.shape != wanted or answer.dtype != np.float32:
         raise ContractViolation(

@@ -323,6 +323,7 @@ def test_a_selection_config_looks_for_a_text_with_open_clip(lightpool, clip, inb
     assert ranked == [chosen(pool)[row] for row in np.argsort(-likeness)]
     (clip / "open_clip_model.safetensors").unlink()
     message = lightpool.fails("select", "--pool", pool, "--config", config)
+    assert message.startswith(f"lightpool: config {config}: strategies[0].input.text: ")
     assert f"text needs the weights pretrained={clip} once more" in message
     shutil.rmtree(clip)
     assert "once more" in lightpool.fails("select", "--pool", pool, "--config", config)
