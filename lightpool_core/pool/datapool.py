@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,6 +48,7 @@ class Datapool:
 
     path: Path
     version: Version
+    _opened: History | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def open(cls, path: str | Path, number: int | None = None) -> Datapool:
@@ -60,11 +61,13 @@ class Datapool:
             what = "holds no datapool" if path.exists() else "does not exist"
             raise PoolNotFound(f"{path} {what}; make one with: lightpool init --pool {path} --input DIR")
         check_enclosed(path)
-        versions = {version.number: version for version in History(path).versions()}
+        history = History(path)
+        versions = {version.number: version for version in history.versions()}
         if number is not None and number not in versions:
             kept = ", ".join(str(n) for n in sorted(versions)[-20:])
             raise VersionNotFound(f"version {number} is not in {path}; it keeps {kept}")
-        return cls(path, versions[max(versions) if number is None else number])
+        version = versions[max(versions) if number is None else number]
+        return cls(path, version, dataclasses.replace(history, dim=version.dim))
 
     @classmethod
     def create(cls, path: Path, dim: int, fingerprint: str) -> Datapool:
@@ -256,6 +259,6 @@ class Datapool:
             self._history.prune(self.version)
             self.ledger.prune()
 
-    @property
+    @cached_property
     def _history(self) -> History:
-        return History(self.path, self.dim)
+        return self._opened or History(self.path, self.dim)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from deltalake import DeltaTable
 
 from lightpool_core.arrays import Embeddings, Rows
 from lightpool_core.errors import CorruptPool, VersionNotFound
@@ -87,14 +88,17 @@ def schema(dim: int) -> pa.Schema:
 
 @dataclass(frozen=True)
 class History:
-    """The versions of the pool in the folder `pool`."""
+    """The versions of the pool in the folder `pool`; what was read once stays readable, see `Table.seen`."""
 
     pool: Path
     dim: int = 0
+    seen: dict[int, int] = field(default_factory=dict, repr=False, compare=False)
+    """Version → commit of the table."""
+    opened: dict[int, DeltaTable] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def _table(self) -> Table:
-        return Table(self.pool / _TABLE, schema(self.dim))
+        return Table(self.pool / _TABLE, schema(self.dim), self.opened)
 
     def create(self, version: Version) -> None:
         """Begin with an empty version."""
@@ -162,14 +166,18 @@ class History:
         return batch["position"].to_numpy(), values.reshape(-1, self.dim)
 
     def _delta_version(self, number: int) -> int:
-        commits = self._commits()
-        if number not in commits:
-            kept = ", ".join(str(n) for n in list(commits)[-20:])
-            raise VersionNotFound(f"version {number} is not in {self.pool}; it keeps {kept}")
-        return commits[number].delta_version
+        if number not in self.seen:
+            commits = self._commits()
+            if number not in commits:
+                kept = ", ".join(str(n) for n in list(commits)[-20:])
+                raise VersionNotFound(f"version {number} is not in {self.pool}; it keeps {kept}")
+            self.seen[number] = commits[number].delta_version
+        return self.seen[number]
 
     def _commits(self) -> dict[int, Commit]:
         """By version number; of several commits that belong to one version, the last."""
         commits = {commit.note["number"]: commit for commit in self._table.commits()}
         newest = max(commits, default=0)
+        if newest in commits:
+            self.seen.setdefault(newest, commits[newest].delta_version)
         return {newest: commits[newest]} if forgets(self.pool, newest) else commits

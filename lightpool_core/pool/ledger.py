@@ -104,7 +104,8 @@ class Ledger:
 
     def about(self, source: str, number: int) -> pa.Table:
         """All that was known of raw files called `source` at version `number` of the pool."""
-        upto = [commit for commit in self._table.commits() if commit.note["number"] <= number]
+        commits = self._table.commits()
+        upto = [commit for commit in commits if commit.note["number"] <= number] or commits[:1]  # others are forgotten
         return self._table.read(SCHEMA.names, upto[-1].delta_version, pc.field("source") == source)
 
     def __len__(self) -> int:

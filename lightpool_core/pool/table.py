@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -49,6 +49,8 @@ class Table:
 
     path: Path
     schema: pa.Schema
+    seen: dict[int, DeltaTable] = field(default_factory=dict, repr=False, compare=False)
+    """Commits that were read: they can be read again, even where another command forgets them meanwhile."""
 
     def create(self, note: Note) -> None:
         """Make the empty table."""
@@ -67,6 +69,7 @@ class Table:
     def commits(self) -> list[Commit]:
         """Every commit that carries a note, oldest first."""
         table = self._open()
+        self.seen[table.version()] = table
         newest = self.path / "_delta_log" / f"{table.version():020}.json"
         if newest.is_file() and not newest.stat().st_size:  # the library would count the others wrongly
             raise CorruptPool(f"{newest} is empty; {self._advice}")
@@ -100,7 +103,7 @@ class Table:
     def files(self, delta_version: int | None = None) -> pa.Table:
         """The immutable files that hold the rows at one commit (the newest): `path`, `num_records`, `min.position` …"""
         with self._readable():
-            return pa.table(self._open(delta_version).get_add_actions(flatten=True))
+            return pa.table(self._at(delta_version).get_add_actions(flatten=True))
 
     def __len__(self) -> int:
         with self._readable():
@@ -132,7 +135,15 @@ class Table:
     def _dataset(self, delta_version: int | None = None) -> Dataset:
         # Delta's own file system is Python code; Arrow's threads may still want to run it when Python ends, and abort.
         files = SubTreeFileSystem(str(self.path), LocalFileSystem())
-        return self._open(delta_version).to_pyarrow_dataset(filesystem=files)
+        return self._at(delta_version).to_pyarrow_dataset(filesystem=files)
+
+    def _at(self, delta_version: int | None) -> DeltaTable:
+        """To read from; a table that is written to is another commit afterwards, and is opened for itself."""
+        if delta_version is None:
+            return self._open()
+        if delta_version not in self.seen:
+            self.seen[delta_version] = self._open(delta_version)
+        return self.seen[delta_version]
 
     def _open(self, delta_version: int | None = None) -> DeltaTable:
         with self._readable():

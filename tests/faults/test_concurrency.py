@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 import lightpool_core as lightpool
+from lightpool_core.errors import SourceNotFound
 from lightpool_core.pool.history import History
 from tests.faults import writers
 from tests.faults.writers import overrides
@@ -98,9 +99,9 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("kinds", "rounds"),
     [
-        pytest.param(Counter(append=2), 150 if LONG else 2, id="two appenders that both make the pool"),
-        pytest.param(Counter(append=1, restore=1), 150 if LONG else 2, id="an appender and a restorer"),
-        pytest.param(Counter(append=5, restore=3, read=1), 40 if LONG else 1, id="eight, and a reader"),
+        pytest.param(Counter(append=2), 100 if LONG else 2, id="two appenders that both make the pool"),
+        pytest.param(Counter(append=1, restore=1), 100 if LONG else 2, id="an appender and a restorer"),
+        pytest.param(Counter(append=5, restore=3, read=1), 25 if LONG else 1, id="eight, and a reader"),
     ],
 )
 def test_writers_at_once_leave_a_pool_as_if_they_had_come_one_after_the_other(
@@ -116,12 +117,25 @@ def test_writers_at_once_leave_a_pool_as_if_they_had_come_one_after_the_other(
     check_line(pool, deeds)
 
 
+def test_readers_of_a_pool_without_history_read_their_version_to_its_end(folder: Path, tmp_path: Path) -> None:
+    pool, rounds = tmp_path / "pool", 100 if LONG else 3
+    writers.appended(pool, folder / "0", 0)
+    before = lightpool.Datapool.open(pool)
+    deeds = at_once(pool, folder, Counter(forget=1, read=1), rounds)
+    assert len(deeds) == 2 * rounds
+    assert [version.number for version in lightpool.Datapool.open(pool).history()] == [1 + rounds]
+    assert (before.filenames, before.embeddings.shape[0]) == (["000000.png"], 1)
+    assert before.why("000000.png").decision == "selected"
+    with pytest.raises(SourceNotFound):
+        before.why("nothing.png")
+
+
 def test_writers_that_are_killed_hold_nobody_up_and_lose_nothing(folder: Path, tmp_path: Path) -> None:
     pool, dice = tmp_path / "pool", random.Random(3)
     writers.appended(pool, folder / "0", 0)
-    lasting = started("append", pool, folder, 100 if LONG else 2, 1)
+    lasting = started("append", pool, folder, 60 if LONG else 2, 1)
     deeds = []
-    for seed in range(2, 60 if LONG else 4):
+    for seed in range(2, 40 if LONG else 4):
         with started(dice.choice(["append", "restore"]), pool, folder, writers.FOLDERS, seed) as victim:
             assert victim.stdout is not None
             deeds.append(json.loads(victim.stdout.readline()))
