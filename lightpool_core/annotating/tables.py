@@ -24,6 +24,8 @@ _NAMES = ("filename", "filenames", "file_name")
 _FORMS = "a table is .csv, .jsonl, .ndjson or .parquet"
 _BLOCK_BYTES = 1 << 24
 """The longest row there may be."""
+_UNPACKED, _PACKED = 1 << 29, 200
+"""Bytes that a Parquet file may unpack to: so many, and so many more for each of its own."""
 _NULL_LINE = re.compile(rb"(?:\A|[\r\n])[ \t]*null")
 
 
@@ -77,6 +79,7 @@ def read_arrow(path: Path, only: Sequence[str] | None = None) -> pa.Table:
         table = readers[path.suffix.lower()](path, only)
         while any(pa.types.is_struct(field.type) for field in table.schema):
             table = table.flatten()
+        _check_size(path, sum(_text_bytes(column) for column in table.columns if pa.types.is_dictionary(column.type)))
         for at, field in enumerate(table.schema):
             if pa.types.is_dictionary(field.type):
                 table = table.set_column(at, field.name, table[at].cast(field.type.value_type))
@@ -136,7 +139,26 @@ def _read_json(path: Path, _: Sequence[str] | None) -> pa.Table:
 def _read_parquet(path: Path, only: Sequence[str] | None) -> pa.Table:
     from pyarrow import parquet
 
-    return parquet.ParquetFile(path).read(only)
+    schema = parquet.ParquetFile(path).schema
+    leaves = [schema.column(i) for i in range(len(schema))]
+    texts = [leaf.path for leaf in leaves if leaf.logical_type.type == "STRING" and not leaf.max_repetition_level]
+    file = parquet.ParquetFile(path, read_dictionary=texts)  # each text once, until it is known how often
+    _check_size(path, file.metadata.num_rows * len(leaves) * 8)
+    return file.read(only)
+
+
+def _check_size(path: Path, n_bytes: int) -> None:
+    """Raise ValueError if the Parquet file at `path` cannot be meant to unpack to `n_bytes`."""
+    if n_bytes > _UNPACKED + _PACKED * path.stat().st_size:
+        raise ValueError(f"it unpacks to {n_bytes / 1e9:.1f} GB, as a file does that is made to fill the memory")
+
+
+def _text_bytes(column: pa.ChunkedArray) -> int:
+    """What the texts of a dictionary take, each written out."""
+    if not pa.types.is_string(column.type.value_type) and not pa.types.is_large_string(column.type.value_type):
+        return 0
+    chunks = (pc.sum(pc.binary_length(chunk.dictionary).take(chunk.indices)).as_py() for chunk in column.chunks)
+    return sum(size or 0 for size in chunks)
 
 
 def _times_as_text(kind: pa.DataType) -> pa.DataType:

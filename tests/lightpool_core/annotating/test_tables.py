@@ -164,6 +164,7 @@ def test_a_table_without_rows_knows_nobody_and_nobody_asked_is_no_error(tmp_path
         ("t.jsonl", '{"filename": "a"}\n{"filename": ', "cannot be read"),
         ("t.jsonl", '{"filename": "a", "x": 1}\n{"filename": "b", "x": "y"}\n', "cannot be read"),
         ("t.jsonl", '{"x": 1}\n', "no column 'filename'"),
+        ("t.jsonl", "\n null\n", "a line that is null"),
         ("t.jsonl", '{"filename": null, "x": 1}\n', "a row without a filename"),
         ("t.parquet", "PAR1", "cannot be read"),
         ("t.json", "[]", "unknown form '.json'"),
@@ -172,6 +173,18 @@ def test_a_table_without_rows_knows_nobody_and_nobody_asked_is_no_error(tmp_path
 def test_what_is_wrong_with_a_table_is_said_in_one_line(name: str, content: str, said: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(content, encoding="utf-8")
     assert said in complaint(tmp_path / name, "a")
+
+
+def test_a_small_parquet_file_that_fills_the_memory_is_refused(tmp_path: Path) -> None:
+    rows = [0] * 1_000_000
+    texts = pa.DictionaryArray.from_arrays(pa.array(rows, pa.int8()), pa.array(["a" * 1000]))
+    parquet.write_table(pa.table({"filename": texts}), tmp_path / "texts.parquet", compression="zstd")
+    nulls = pa.nulls(len(rows), pa.float64())
+    parquet.write_table(pa.table({f"column {i}": nulls for i in range(80)}), tmp_path / "nulls.parquet")
+    for name, size in (("texts", "1.0"), ("nulls", "0.6")):
+        assert (tmp_path / f"{name}.parquet").stat().st_size < 1_000_000
+        with pytest.raises(SourceError, match=f"it unpacks to {size} GB"):
+            Table.read(tmp_path / f"{name}.parquet")
 
 
 def test_a_missing_table_is_named(tmp_path: Path) -> None:
