@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 
 from lightpool_core.errors import SourceNotFound
-from lightpool_core.opening import create, described
+from lightpool_core.media.source import Source
+from lightpool_core.opening import create, described, discard, is_pool
+from lightpool_core.pool.ledger import Outcome, rows_of
+from lightpool_core.pool.lock import writing
 from lightpool_core.settings import PluginChoice, Settings
 
 
@@ -38,3 +41,30 @@ def test_no_pool_is_made_with_annotations_that_are_not_there(name: str, tmp_path
         f"{name} {tmp_path / 'missing.csv'} does not exist; give the file or folder that holds them"
     )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pool_that_nothing_came_of_is_taken_away_unless_another_command_is_at_it(tmp_path: Path) -> None:
+    create(tmp_path / "pool", Settings(embedder=PluginChoice("gist")))
+    with writing(tmp_path / "pool"):
+        discard(tmp_path / "pool")
+    assert is_pool(tmp_path / "pool")
+    discard(tmp_path / "pool")
+    assert list((tmp_path / "pool").iterdir()) == []
+
+
+def test_a_pool_that_another_command_has_grown_meanwhile_is_not_taken_away(tmp_path: Path) -> None:
+    pool = create(tmp_path / "pool", Settings(embedder=PluginChoice("gist")))
+    image = Source("a.png", tmp_path / "a.png", "image", tmp_path, "", 1, 1)
+    pool.ledger.record_rows(rows_of([Outcome(image, "digest", "processed")], "run"), {"number": 0, "run": "run"})
+    discard(pool.path)
+    assert is_pool(pool.path)
+
+
+@pytest.mark.parametrize("soft_lock", [True, False])
+def test_what_a_lock_left_is_in_nobodys_way(tmp_path: Path, soft_lock: bool) -> None:
+    settings = Settings(embedder=PluginChoice("gist"), soft_lock=soft_lock)
+    create(tmp_path / "pool", settings)
+    discard(tmp_path / "pool")
+    with writing(tmp_path / "pool"):
+        pass
+    assert is_pool(create(tmp_path / "pool", settings).path)
