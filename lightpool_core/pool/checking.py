@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -13,12 +15,13 @@ from typing import TypeAlias
 from lightpool_core.errors import LightpoolError, PoolLocked, PoolNotFound
 from lightpool_core.pool.checks.index import index_findings
 from lightpool_core.pool.checks.leftovers import leftover_findings
-from lightpool_core.pool.checks.runs import run_findings
-from lightpool_core.pool.checks.samples import ledger_findings, name_findings, table_findings
+from lightpool_core.pool.checks.runs import lost_findings, run_findings
+from lightpool_core.pool.checks.samples import ledger_findings, name_findings, note_findings, table_findings
 from lightpool_core.pool.checks.tables import TABLES, log_numbers
 from lightpool_core.pool.checks.views import checkpoint_findings, csv_findings, pool_digests, settings_findings
 from lightpool_core.pool.datapool import Datapool
-from lightpool_core.pool.finding import Finding, damaged, said
+from lightpool_core.pool.finding import COMPLETES, Finding, damaged, said, warning
+from lightpool_core.pool.under_way import begun, forgets
 from lightpool_core.settings import SETTINGS_NAME, Settings
 
 Check: TypeAlias = Callable[[], Iterator[Finding]]
@@ -84,7 +87,9 @@ def _findings(path: Path) -> Iterator[Finding]:
     tables = {
         name: list(_checked(path / name, partial(table_findings, path / name, all_versions=keeps))) for name in TABLES
     }
-    yield from (finding for found in tables.values() for finding in found)
+    if begun(path):
+        yield warning(path / ".under-way", "a command was cut off in its commit", COMPLETES)
+    yield from (_excused(path, finding) for found in tables.values() for finding in found)
     whole = [name for name in TABLES if not tables[name]]
     if "history" in whole:  # otherwise all that is made from it can only differ
         agreement = list(_agreement(path, with_ledger="sources" in whole))
@@ -97,9 +102,14 @@ def _findings(path: Path) -> Iterator[Finding]:
 def _keeps(path: Path) -> bool:
     """False where a command may have been cut off while it took older versions away."""
     try:
-        return Settings.read(path).keep_history
+        return Settings.read(path).keep_history and not forgets(path, sys.maxsize)
     except LightpoolError:
         return True
+
+
+def _excused(path: Path, finding: Finding) -> Finding:
+    """`finding` about a table, which may be of a commit that was cut off."""
+    return dataclasses.replace(finding, advice=f"{COMPLETES}, or {finding.advice}") if begun(path) else finding
 
 
 def _agreement(path: Path, *, with_ledger: bool) -> Iterator[Finding]:
@@ -110,7 +120,11 @@ def _agreement(path: Path, *, with_ledger: bool) -> Iterator[Finding]:
     except LightpoolError as error:
         yield damaged(path, said(error))
         return
-    history = list(_checked(path / "history", partial(name_findings, pool)))
+    history = [
+        finding
+        for check in (note_findings, lost_findings, name_findings)
+        for finding in _checked(path / "history", partial(check, pool))
+    ]
     ledger = list(_checked(path / "sources", partial(ledger_findings, pool))) if with_ledger else []
     yield from (*history, *ledger)
     if any(finding.path == path / "history" for finding in (*history, *ledger)):

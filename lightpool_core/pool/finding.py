@@ -8,6 +8,7 @@ from typing import Literal
 
 RESTORE = "restore it from a backup"
 REPAIR = "--repair makes it again"
+COMPLETES = "the next append or --repair completes it or takes it back"
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ class DataFile:
     rows: int = 0
     content: int = 0
     """See `sum_of`."""
+    columns: frozenset[str] = frozenset()
     positions: Rows = field(default_factory=lambda: np.empty(0, np.int64))
     """(R,) for `history/`; none for `sources/`."""
     problems: dict[str, None] = field(default_factory=dict)
@@ -42,6 +43,7 @@ class DataFile:
         """
         found, positions = cls(), []
         with parquet.ParquetFile(path) as file:
+            found.columns = frozenset(file.schema_arrow.names)
             for batch in file.iter_batches(batch_size=_BLOCK):
                 found.rows += batch.num_rows
                 found.content += sum_of(batch)

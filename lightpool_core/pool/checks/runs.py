@@ -9,17 +9,16 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import parquet
 
-from lightpool_core.pool.finding import Finding, damaged, said, warning
+from lightpool_core.pool.datapool import Datapool
+from lightpool_core.pool.finding import COMPLETES, Finding, damaged, said, warning
 from lightpool_core.pool.runs import newest_first
-
-_COMPLETES = "the next append or --repair completes it or takes it back"
 
 
 def run_findings(pool: Path) -> Iterator[Finding]:
     """What is wrong with the runs, newest first."""
     for run in newest_first(pool):
         if not run.is_settled:
-            yield warning(run.folder, "the run was cut off in its commit", _COMPLETES)
+            yield warning(run.folder, "the run was cut off in its commit", COMPLETES)
         elif not run.is_reported:
             yield warning(run.folder, "the run was cut off", "the next append goes on from what it left")
         elif run.report() is None:
@@ -30,6 +29,16 @@ def run_findings(pool: Path) -> Iterator[Finding]:
         if run.is_reported:
             continue
         yield from _journal_findings(run.journal)
+
+
+def lost_findings(pool: Datapool) -> Iterator[Finding]:
+    """Runs that made versions which `history/` does not reach: its log, and the ledger's, lack their ends."""
+    for run in newest_first(pool.path):
+        made = (run.report() or {}).get("version") if run.is_settled and run.is_reported else None
+        if isinstance(made, int) and made > pool.version.number:
+            what = f"run {run.name} made version {made}, the newest in history is {pool.version.number}"
+            yield damaged(pool.path / "history", what)
+            return
 
 
 def _unreadable(paths: list[Path], advice: str) -> Iterator[Finding]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
@@ -17,7 +16,7 @@ from lightpool_core.pool.checks.files import DataFile
 from lightpool_core.pool.checks.tables import State, file_finding, log_findings, states
 from lightpool_core.pool.content import content_text
 from lightpool_core.pool.datapool import Datapool
-from lightpool_core.pool.finding import Finding, damaged, said, warning
+from lightpool_core.pool.finding import COMPLETES, Finding, damaged, said, warning
 
 
 def table_findings(table: Path, *, all_versions: bool = True) -> Iterator[Finding]:
@@ -53,7 +52,7 @@ def _version_findings(table: Path, states: Sequence[State], files: Mapping[str, 
     for state in states:
         if state.note is None or blamed & state.files.keys():
             continue
-        problem = _problem(state.note, [files[name] for name in state.files])
+        problem = _problem(state, [files[name] for name in state.files])
         if problem is None:
             sound |= state.files.keys()
             continue
@@ -62,9 +61,12 @@ def _version_findings(table: Path, states: Sequence[State], files: Mapping[str, 
         yield damaged(table / unquote(min(suspects)) if len(suspects) == 1 else table, problem)
 
 
-def _problem(note: Mapping[str, Any], files: Sequence[DataFile]) -> str | None:
+def _problem(state: State, files: Sequence[DataFile]) -> str | None:
+    note = state.note or {}
     number, count = note["number"], sum(file.rows for file in files)
     content = sum(file.content for file in files)
+    if not all(file.columns <= state.columns for file in files):
+        return f"the log of version {number} lacks columns that the files have"
     if "samples" in note:  # history
         positions = np.concatenate([np.empty(0, np.int64), *(file.positions for file in files)])
         if count != note["samples"]:
@@ -74,6 +76,16 @@ def _problem(note: Mapping[str, Any], files: Sequence[DataFile]) -> str | None:
     if note.get("content") and content_text(content) != note["content"]:
         return f"version {number} does not hold what was written"
     return None
+
+
+def note_findings(pool: Datapool) -> Iterator[Finding]:
+    """Whether the versions follow each other, and are all of one embedder."""
+    versions = pool.history()
+    numbers = [version.number for version in versions]
+    if numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+        yield damaged(pool.path / "history", f"it has the versions {numbers}, which do not follow each other")
+    if len({(version.dim, version.fingerprint) for version in versions}) > 1:
+        yield damaged(pool.path / "history", "its versions are of different embedders")
 
 
 def name_findings(pool: Datapool) -> Iterator[Finding]:
@@ -99,7 +111,7 @@ def ledger_findings(pool: Datapool) -> Iterator[Finding]:
         owed = any((pool.path / "runs").glob(f"{pool.version.run}/pending.parquet")) if pool.version.run else False
         if owed or pool.version.restored is not None:
             what = f"the command that made version {number} was cut off: the ledger is of version {ledger}"
-            yield warning(folder, what, "the next append or --repair completes it")
+            yield warning(folder, what, COMPLETES)
         else:
             yield damaged(folder, f"the ledger is of version {ledger}, the newest in history is {number}")
         return

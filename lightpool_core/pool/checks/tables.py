@@ -26,6 +26,8 @@ class State:
     delta_version: int
     note: Mapping[str, Any] | None
     """What lightpool wrote of the commit; None where another tool made it."""
+    columns: frozenset[str]
+    """What readers know of its columns."""
     files: Mapping[str, Mapping[str, Any]]
     """What the log says of each data file, by path in the table: `size_bytes`, `num_records`, `min.position` …"""
 
@@ -65,9 +67,11 @@ def states(table: Path) -> Iterator[State | Finding]:
             yield damaged(place, "the commit lacks lightpool's note")
             continue
         try:
-            actions = pa.table(DeltaTable(str(table), version=number).get_add_actions(flatten=True))
+            opened = DeltaTable(str(table), version=number)
+            actions = pa.table(opened.get_add_actions(flatten=True))
+            columns = frozenset(field.name for field in opened.schema().fields)
             known = None if note is None else dict(json.loads(note))
-            yield State(number, known, {action["path"]: action for action in actions.to_pylist()})
+            yield State(number, known, columns, {action["path"]: action for action in actions.to_pylist()})
         except Exception as error:  # as above
             yield damaged(place, f"the version of this commit cannot be opened ({said(error)})")
 

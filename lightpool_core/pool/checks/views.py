@@ -94,12 +94,15 @@ def _first_difference(path: Path, pool: Datapool, digests: Digests) -> str | Non
     types = {"filenames": pa.string(), "labels": pa.int64(), **dict.fromkeys(header[1:-1], pa.float32())}
     expected = pool.columns("filename", "label").combine_chunks()
     done = 0
-    with csv.open_csv(
-        path,
-        csv.ReadOptions(block_size=_BLOCK),
-        csv.ParseOptions(newlines_in_values=True),
-        csv.ConvertOptions(column_types=types, null_values=[], strings_can_be_null=False),
-    ) as reader:
+    with (
+        path.open("rb") as stream,
+        csv.open_csv(
+            stream,
+            csv.ReadOptions(block_size=_BLOCK),
+            csv.ParseOptions(newlines_in_values=True),
+            csv.ConvertOptions(column_types=types, null_values=[], strings_can_be_null=False),
+        ) as reader,
+    ):
         if reader.schema.names != header:
             return "its header is another one"
         for batch in reader:
@@ -126,13 +129,13 @@ def checkpoint_findings(pool: Datapool) -> Iterator[Finding]:
         return
     try:
         with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip()
+            if broken := archive.testzip():
+                yield damaged(path, f"its part {broken} is not as it was written", REPAIR)
+                return
         checkpoint = Checkpoint.read(path)
     except Exception as error:  # damaged bytes raise nearly every type there is
-        yield damaged(path, f"it cannot be read ({said(error)})", REPAIR)
+        yield damaged(path, f"it cannot be read ({said(error.__cause__ or error)})", REPAIR)
         return
-    if broken:
-        yield damaged(path, f"its part {broken} is not as it was written", REPAIR)
-    elif (checkpoint.fingerprint, checkpoint.dim) != (pool.version.fingerprint, pool.dim):
+    if (checkpoint.fingerprint, checkpoint.dim) != (pool.version.fingerprint, pool.dim):
         what = f"it is of the embedder {checkpoint.fingerprint}, the pool's is {pool.version.fingerprint}"
         yield damaged(path, what, REPAIR)
