@@ -21,12 +21,15 @@ _REASON_LENGTH = 160
 # Containers whose frames lie in the file itself. Playlists (concat, hls, dash) would have ffmpeg open
 # other files, whatever their own name ends with.
 _CONTAINERS = "mov,matroska,avi,mpeg,mpegts,mpegvideo,h264,hevc,av1,obu,ivf,m4v,mjpeg,asf,flv,mxf,ogg,dv,nut"
+_MOST_MEMORY = 1 << 30
+"""Bytes that ffmpeg may take at a time: few bytes of an index can claim any number of frames."""
 # What ffmpeg says, and what it means to somebody who did not call it. The first that occurs wins.
 _MEANINGS = {
     "matches no streams": "it has no video stream",
     "not on whitelist": "it is not a video container",
     "moov atom not found": "it is not a video, or was cut off before its index (moov atom not found)",
     "max pixel count": "its pictures have more pixels than the setting max_megapixels allows",
+    "Cannot add index entry": "its index claims more frames than there is memory for",
     "ended prematurely": "the file ends early",
     "partial file": "the file ends early",
 }
@@ -54,7 +57,7 @@ def video_input(**options: Any) -> Any:
 
 def command_line(graph: Any, file: Path) -> list[str]:
     """The arguments that run `graph` on `file`, ffmpeg's own name first."""
-    quiet = graph.global_args("-nostdin", "-loglevel", "error")
+    quiet = graph.global_args("-nostdin", "-loglevel", "error", "-max_alloc", str(_MOST_MEMORY))
     # ffmpeg-python cannot hold a name that is not UTF-8.
     return [_url(file) if part == "FILE" else part for part in quiet.compile(cmd=ffmpeg_command())]
 
