@@ -128,6 +128,8 @@ class Spacing:
         self._rows = np.array(timed, dtype=np.int64)[order]
         self._place = np.full(len(refs), -1, dtype=np.int64)
         self._place[self._rows] = np.arange(len(order))
+        # For each a little more than what is near: sums are rounded, differences decide.
+        self._windows = np.searchsorted(self._sorted, [self._sorted - seconds * 1j, self._sorted + seconds * 1j])
 
     def near(self, refs: Sequence[SampleRef]) -> Rows:
         """The candidates that are too close in time to one of the frames `refs`."""
@@ -140,12 +142,11 @@ class Spacing:
 
     def near_row(self, row: int) -> Rows:
         """The candidates that are too close in time to candidate `row`, itself included."""
-        if self._place[row] < 0:
+        place = self._place[row]
+        if place < 0:
             return np.empty(0, dtype=np.int64)
-        moment = self._sorted[self._place[row]]
-        first, last = np.searchsorted(self._sorted, [moment - self._seconds * 1j, moment + self._seconds * 1j])
-        # A little more than what is near: sums are rounded, differences decide.
-        return self._rows[first:last][self._are_near(self._sorted[first:last], moment)]
+        window = slice(*self._windows[:, place])
+        return self._rows[window][self._are_near(self._sorted[window], self._sorted[place])]
 
     def _moments(self, refs: Sequence[SampleRef]) -> Moments:
         """Of those of `refs` that are frames of the candidates' videos, their video and time."""
