@@ -38,12 +38,9 @@ def _fuzz(name: str) -> int:
     """Run one target in a process of its own, which a crash inside a library ends."""
     command = [sys.executable, __file__, "--one", name]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, errors="replace", check=False)
-    tried = re.findall(r"stat::number_of_executed_units:\s*(\d+)", done.stderr) or re.findall(
-        r"(?m)^#(\d+)", done.stderr
-    )
-    print(
-        f"{name:24} {int(tried[-1]) if tried else 0:9,} inputs  {'found' if done.returncode else 'nothing'}", flush=True
-    )
+    tried = re.findall(r"(?m)^(?:stat::number_of_executed_units:\s*|#)(\d+)", done.stderr)
+    outcome = "FOUND" if done.returncode else "nothing found"
+    print(f"{name:24} {int(tried[-1]) if tried else 0:9,} inputs  {outcome}", flush=True)
     if done.returncode:
         print(done.stderr[-3000:], flush=True)
     return int(done.returncode != 0)
