@@ -16,6 +16,7 @@ NOTHING = f"{0:016x}"
 """Of a table without rows."""
 _LISTS = "embedding"
 _ALL = 1 << 64
+_ENCODER = json.JSONEncoder(sort_keys=True)
 
 
 def grown(content: str, rows: pa.Table) -> str:
@@ -35,7 +36,7 @@ def sum_of(rows: pa.Table | pa.RecordBatch) -> int:
     total = 0
     for row, values in zip(plain, lists, strict=True):
         known = {name: value for name, value in row.items() if value is not None}
-        digest = hashlib.blake2b(json.dumps(known, sort_keys=True).encode(), digest_size=8)
+        digest = hashlib.blake2b(_ENCODER.encode(known).encode(), digest_size=8)
         digest.update(values)
         total += int.from_bytes(digest.digest(), "big")
     return total

@@ -17,6 +17,8 @@ from lightpool_core.pool.checks.tables import State, file_finding, log_findings,
 from lightpool_core.pool.content import content_text
 from lightpool_core.pool.datapool import Datapool
 from lightpool_core.pool.finding import COMPLETES, Finding, damaged, said, warning
+from lightpool_core.pool.ledger import SCHEMA
+from lightpool_core.pool.table import Table
 
 
 def table_findings(table: Path, *, all_versions: bool = True) -> Iterator[Finding]:
@@ -116,8 +118,7 @@ def ledger_findings(pool: Datapool) -> Iterator[Finding]:
             yield damaged(folder, f"the ledger is of version {ledger}, the newest in history is {number}")
         return
     samples = pool.columns("source", "source_digest").group_by(["source", "source_digest"]).aggregate([])
-    known = pool.ledger.known(d for d in samples["source_digest"].to_pylist() if d is not None)
-    for row in samples.to_pylist():
-        if row["source_digest"] not in known:
-            yield damaged(folder, f"the ledger does not know {row['source']!r}, which samples come from")
-            return
+    known = Table(folder, SCHEMA).read(["digest"])["digest"].combine_chunks()
+    unknown = samples.filter(pc.invert(pc.is_in(samples["source_digest"], value_set=known)))["source"]
+    if len(unknown):
+        yield damaged(folder, f"the ledger does not know {unknown[0].as_py()!r}, which samples come from")

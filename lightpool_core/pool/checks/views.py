@@ -18,12 +18,13 @@ from pyarrow import csv
 
 from lightpool_core.arrays import Embeddings
 from lightpool_core.embedding.checkpoint import Checkpoint
-from lightpool_core.errors import LightpoolError
+from lightpool_core.errors import EmbedderMismatch, LightpoolError
 from lightpool_core.pool import latest
 from lightpool_core.pool.datapool import CHECKPOINT_NAME, Datapool
 from lightpool_core.pool.finding import REPAIR, Finding, damaged, said, warning
 from lightpool_core.pool.history import History
-from lightpool_core.settings import SETTINGS_NAME, Settings
+from lightpool_core.registry import make, names
+from lightpool_core.settings import SETTINGS_NAME, PluginChoice, Settings
 
 Digests: TypeAlias = npt.NDArray[np.uint64]
 _BLOCK = 1 << 24
@@ -139,3 +140,18 @@ def checkpoint_findings(pool: Datapool) -> Iterator[Finding]:
     if (checkpoint.fingerprint, checkpoint.dim) != (pool.version.fingerprint, pool.dim):
         what = f"it is of the embedder {checkpoint.fingerprint}, the pool's is {pool.version.fingerprint}"
         yield damaged(path, what, REPAIR)
+        return
+    yield from _weight_findings(path, checkpoint)
+
+
+def _weight_findings(path: Path, checkpoint: Checkpoint) -> Iterator[Finding]:
+    """Whether the weights are those that the fingerprint tells, where the embedder is installed."""
+    # Not of a class in a file: whoever checks a pool does not want to run what it names.
+    if not checkpoint.weights or checkpoint.embedder not in names("embedder"):
+        return
+    try:
+        checkpoint.restored(make("embedder", PluginChoice(checkpoint.embedder, checkpoint.options), device="cpu"))
+    except EmbedderMismatch:
+        yield damaged(path, "its weights are not those of its fingerprint", REPAIR)
+    except LightpoolError as error:
+        yield warning(path, f"its weights cannot be compared here ({said(error)})", "check it where its embedder works")

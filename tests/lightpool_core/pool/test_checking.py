@@ -28,7 +28,7 @@ from lightpool_core.pool.history import schema
 from lightpool_core.pool.ledger import SCHEMA
 from lightpool_core.pool.lock import writing
 from lightpool_core.pool.mending import mend
-from lightpool_core.settings import Settings
+from lightpool_core.settings import PluginChoice, Settings
 
 BUT_POSITIONS = [name for name in schema(1).names if name != "position"]
 
@@ -286,6 +286,27 @@ def test_an_index_of_other_rows_is_found_out_by_its_rows(pool: Path) -> None:
     assert mend(pool) == ([found], [])
 
 
+def test_weights_that_are_not_those_of_the_fingerprint_are_found(tmp_path: Path) -> None:
+    import timm
+    import torch
+    from safetensors.torch import save_file
+
+    torch.manual_seed(1)
+    save_file(timm.create_model("test_vit").state_dict(), tmp_path / "weights.safetensors")
+    options = {"model": "test_vit", "pretrained": str(tmp_path / "weights.safetensors")}
+    create(tmp_path / "pool", Settings(inputs=(tmp_path,), embedder=PluginChoice("timm", options)))
+    assert check(tmp_path / "pool") == []
+    path = tmp_path / "pool" / "checkpoint_latest.ckpt"
+    checkpoint = Checkpoint.read(path)
+    network = dict(checkpoint.weights["network"])
+    network["cls_token"] = network["cls_token"] + 1
+    other = {**checkpoint.weights, "network": network}
+    dataclasses.replace(checkpoint, weights=other).write(path)
+    (found,) = check(tmp_path / "pool")
+    assert (found.severity, found.what) == ("damaged", "its weights are not those of its fingerprint")
+    assert mend(tmp_path / "pool") == ([found], [])
+
+
 def test_a_checkpoint_that_cannot_be_made_again_stays_damaged_with_the_reason(pool: Path) -> None:
     cut(pool / "checkpoint_latest.ckpt")
     replaced('name = "gist"', 'name = "gone"')(pool / "datapool.toml")
@@ -387,7 +408,7 @@ def test_a_whole_pool_has_no_finding_after_every_command(tmp_path: Path, monkeyp
         draw(inputs / f"{seed}.png", seed)
     (inputs / "broken.png").write_bytes(b"no picture")
     shutil.copy2(inputs / "0.png", inputs / "copy.png")
-    create(pool, Settings(inputs=(inputs,), embedder=dataclasses.replace(Settings().embedder, name="gist")))
+    create(pool, Settings(inputs=(inputs,), embedder=PluginChoice("gist")))
     assert check(pool) == []
     commands: list[Callable[[], object]] = [
         lambda: append(pool, Overrides(n_samples=1.0)),
