@@ -17,7 +17,9 @@ _Repair = Annotated[
 ]
 
 
-def check(pool: options.Pool, repair: _Repair = False, json: options.Json = False) -> None:
+def check(
+    pool: options.Pool, repair: _Repair = False, no_wait: options.NoWait = False, json: options.Json = False
+) -> None:
     """Check that a datapool is whole; repair what can be made again.
 
     Looks at everything: the history, the ledger, and all that is made from them. Exit 0 where it is whole,
@@ -31,7 +33,8 @@ def check(pool: options.Pool, repair: _Repair = False, json: options.Json = Fals
     from lightpool_core.pool.checking import check as findings_of
     from lightpool_core.pool.mending import mend
 
-    mended, left = mend(pool) if repair else ([], findings_of(pool))
+    wait = None if no_wait else console.waiting()
+    mended, left = mend(pool, wait) if repair else ([], findings_of(pool))
     n_damaged = sum(finding.severity == "damaged" for finding in left)
     if json:
         found = {"repaired": mended, "findings": left}

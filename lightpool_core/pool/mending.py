@@ -17,22 +17,23 @@ from lightpool_core.pool.checks.leftovers import orphans, temporaries
 from lightpool_core.pool.checks.tables import TABLES
 from lightpool_core.pool.datapool import CHECKPOINT_NAME, Datapool
 from lightpool_core.pool.finding import Finding
-from lightpool_core.pool.lock import writing
+from lightpool_core.pool.lock import Wait, writing
 from lightpool_core.pool.repair import recover, repair
 from lightpool_core.registry import make
 from lightpool_core.settings import Settings
 
 
-def mend(path: str | Path) -> tuple[list[Finding], list[Finding]]:
+def mend(path: str | Path, wait: Wait | None = None) -> tuple[list[Finding], list[Finding]]:
     """Complete what was cut off in the pool, make its views and caches again: what is mended, and what is left.
 
     Where `history/` or the ledger is damaged nothing is touched: what was made from them may be the last good
-    copy. Raises PoolLocked, PoolNotFound, SettingsError.
+    copy. `wait` is told what it waits for while another command writes to the pool; without, PoolLocked is raised.
+    Raises PoolNotFound, SettingsError.
     """
     path = Path(path)
     check_there(path)
-    recover(path)
-    with writing(path):
+    recover(path, wait)
+    with writing(path, wait):
         found = findings_in(path)
         if any(finding.severity == "damaged" and _is_table(path, finding.path) for finding in found):
             return [], found

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from lightpool_core.pool.lock import writing
+
 
 def test_a_pool_that_grew_is_whole(lightpool, pool):
     done = lightpool("check", "--pool", pool)
@@ -37,6 +39,14 @@ def test_json_lists_the_findings(lightpool, pool):
     assert [(one["severity"], one["path"]) for one in found["findings"]] == [
         ("warning", str(pool / "checkpoint_latest.ckpt"))
     ]
+
+
+def test_repair_does_not_wait_where_it_is_not_to(lightpool, pool):
+    with writing(pool):
+        done = lightpool.attempt("check", "--pool", pool, "--repair", "--no-wait")
+        assert lightpool("check", "--pool", pool).code == 0
+    assert done.code == 1
+    assert "is being written to by process" in done.err
 
 
 def test_what_is_no_pool_is_named_in_one_line(lightpool, tmp_path):
