@@ -12,7 +12,6 @@ import tempfile
 import tokenize
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from csv import reader
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -22,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lightpool_core.all_rows import AllRows
-from lightpool_core.annotating.tables import as_array, read_arrow
+from lightpool_core.annotating.tables import as_array, csv_header, read_arrow
 from lightpool_core.arrays import Array, Embeddings, Labels, Mask, unit_rows
 from lightpool_core.errors import SourceError, SourceNotFound
 from lightpool_core.selection.exact import in_blocks
@@ -147,8 +146,7 @@ def _header(path: Path) -> list[str]:
         from pyarrow import parquet
 
         return list(parquet.ParquetFile(path).schema_arrow.names)
-    with path.open(encoding="utf-8-sig", errors="surrogateescape") as stream:
-        return next(reader(stream), [])
+    return csv_header(path)
 
 
 @dataclass

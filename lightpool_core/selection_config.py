@@ -22,6 +22,8 @@ _ELSEWHERE = {
     "lightly_path_regex": "is not supported; give what it would read off the names with --metadata FILE",
     "auto_tasks": "is not supported; give predictions with --predictions PATH",
 }
+_MOST_VALUES = 100_000
+"""Of a config: YAML that repeats parts of parts makes any number of them from a few lines."""
 _DISTANCE = "stopping_condition_minimum_distance"
 
 
@@ -108,11 +110,12 @@ def _loaded(path: Path) -> Any:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    for name in names:
-        if names.count(name) > 1:
+    table: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in table:
             raise SettingsError(f"{name!r} is given twice in one table; leave one out")
-    return dict(pairs)
+        table[name] = value
+    return table
 
 
 def _toml(text: str) -> Any:
@@ -134,7 +137,10 @@ def _yaml(text: str) -> Any:
         if root is None:  # an empty file
             return None
         _check_names(root, "", set())
-        return loader.construct_document(root)
+        content = loader.construct_document(root)
+        if _size(content, {}) > _MOST_VALUES:
+            raise SettingsError(f"repeats itself to more than {_MOST_VALUES:,} values; mend the file")
+        return content
     except RecursionError as error:
         raise SettingsError("is nested too deeply; mend the file") from error
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
@@ -157,6 +163,16 @@ def _check_names(node: Any, place: str, seen: set[int]) -> None:
                 raise SettingsError(f"{name} is given twice, again in line {key.start_mark.line + 1}; leave one out")
             names.add(name)
             _check_names(entry, name, seen)
+
+
+def _size(value: Any, known: dict[int, int]) -> int:
+    """How many values `value` holds, each counted as often as it comes; `known` are those of its parts, by id."""
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) not in known:
+        parts = value.values() if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_size(part, known) for part in parts)
+    return known[id(value)]
 
 
 def _config(content: Any, path: Path) -> SelectionConfig:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lightpool_core.errors import SourceError, SourceNotFound
+from lightpool_core.media.reading import opened
 
 _THREADS = 8
 _PIECE = 64
@@ -40,7 +41,9 @@ def read_sidecars(folder: Path, names: Sequence[str]) -> Iterator[Mapping[str, A
 
 
 def sidecar(folder: Path, name: str) -> str:
-    """The file in `folder` that is about the picture or video `name`."""
+    """The file in `folder` that is about the picture or video `name`; '' for a name that would lead out of it."""
+    if ".." in name.split("/"):
+        return ""
     head, _, tail = name.rpartition("/")
     stem = tail.rpartition(".")[0] or tail
     return f"{folder}/{head}/{stem}.json" if head else f"{folder}/{stem}.json"
@@ -67,7 +70,7 @@ def _contents(files: Sequence[str]) -> Iterator[bytes | None]:
 
 def _content(file: str) -> bytes | None:
     try:
-        with open(file, "rb") as stream:  # noqa: PTH123, a Path for each of many is slower
+        with opened(file) as stream:
             return stream.read()
     except (FileNotFoundError, NotADirectoryError):
         return None

@@ -142,6 +142,9 @@ class LightlyPredictions:
         names = read_json(folder / "tasks.json", "list of tasks")
         if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
             raise SourceError(f"{folder / 'tasks.json'} is no list of names of tasks")
+        for name in names:
+            if not _is_inside(folder, name):
+                raise SourceError(f"{folder / 'tasks.json'}: the task {name!r} is not in the folder")
         return cls(folder, {name: Task.read(folder / name) for name in names})
 
     def found_in(self, asked: Asked) -> dict[str, Found]:
@@ -155,3 +158,10 @@ class LightlyPredictions:
 def _score(each: Mapping[str, Any]) -> float:
     score = each.get("score")
     return float(score) if isinstance(score, int | float) else 0.0
+
+
+def _is_inside(folder: Path, name: str) -> bool:
+    try:
+        return (folder / name).resolve().is_relative_to(folder.resolve())
+    except ValueError:  # characters that no name of a file has
+        return False

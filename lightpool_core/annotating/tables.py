@@ -9,6 +9,7 @@ import mmap
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from csv import Error, reader
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,6 +92,16 @@ def read_arrow(path: Path, only: Sequence[str] | None = None) -> pa.Table:
     if twice:
         raise SourceError(f"{path} has two columns {twice[0]!r}; rename one")
     return table.select([field.name for field in table.schema if _is_number(field.type) or _is_word(field.type)])
+
+
+def csv_header(path: Path) -> list[str]:
+    """The names of the columns of the CSV file at `path`. Raises SourceError for a line that no header is."""
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
+        lines = iter(lambda: stream.readline(_BLOCK_BYTES), "")  # not more of it, if it has no end
+        try:
+            return next(reader(lines), [])
+        except Error as error:
+            raise SourceError(f"{path} has no header of names: {error}; {_FORMS}") from error
 
 
 def as_array(column: pa.ChunkedArray) -> Array:

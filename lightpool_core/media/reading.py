@@ -33,7 +33,7 @@ class Reading:
     """Of an ffmpeg at work; None for as many as there are cores."""
 
 
-def opened(file: Path) -> BinaryIO:
+def opened(file: str | Path) -> BinaryIO:
     """`file`, to be read without a buffer. Raises OSError where it cannot be, or has become a pipe or a device."""
     descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe without a writer would hold us up
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):

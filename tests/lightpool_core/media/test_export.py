@@ -46,12 +46,13 @@ def test_nothing_to_write_makes_the_folder(tmp_path: Path) -> None:
     assert list((tmp_path / "out").iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["../a.jpg", "sub/../../a.jpg", "{absolute}/a.jpg", "link/a.jpg"])
+@pytest.mark.parametrize("name", ["../a.jpg", "sub/../../a.jpg", "{absolute}/a.jpg", "link/a.jpg", "b.jpg", ".", "", ".."])
 def test_a_name_that_leads_out_of_the_folder_is_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / "raw.jpg").write_bytes(b"raw")
     (tmp_path / "out").mkdir()
     (tmp_path / "else").mkdir()
     (tmp_path / "out" / "link").symlink_to(tmp_path / "else")
+    (tmp_path / "out" / "b.jpg").symlink_to(tmp_path / "a.jpg")
     name = name.format(absolute=tmp_path)
     with pytest.raises(SourceError, match="outside of"):
         write_samples([Picked(name, tmp_path / "raw.jpg", None)], tmp_path / "out")
