@@ -54,7 +54,8 @@ def create(path: str | Path, settings: Settings) -> Datapool:
     path.parent.mkdir(parents=True, exist_ok=True)
     _clear_workshops(path)
     # Made beside its place and moved there whole: a folder is a pool, or it is not there.
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.{_HERE}-{os.getpid()}.", dir=path.parent) as workshop:
+    prefix = f".{path.name}.{_HERE}-{os.getpid()}."
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=path.parent, ignore_cleanup_errors=True) as workshop:
         made = Path(workshop) / "pool"
         made.mkdir()
         settings.write(made)

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from lightpool_core.errors import errno_of
+
 _NO_FOLDERS = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
 """What file systems answer that bring folders to the disk by themselves."""
 
@@ -17,7 +19,8 @@ _NO_FOLDERS = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
 def replacing(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; moved over it when the block ends well, removed when it does not.
 
-    What was written is on the disk before it takes the place of what was there.
+    What was written is on the disk before it takes the place of what was there. Raises OSError, named after `path`
+    where the system is to blame.
     """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
@@ -25,6 +28,11 @@ def replacing(path: Path) -> Iterator[Path]:
         sync(temporary)
         temporary.replace(path)
         sync(path.parent)
+    except Exception as error:  # libraries have exceptions of their own for a full disk
+        number = errno_of(error)
+        if number is None:
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -34,6 +34,7 @@ from lightpool_core.progress import SILENT, Progress
 from lightpool_core.proposal import check_columns, check_foreseen, choose, is_measured, stop_for
 from lightpool_core.querying import Named, Queried, query_embeddings
 from lightpool_core.registry import make
+from lightpool_core.replacing import clear
 from lightpool_core.report import Achieved, Problem
 from lightpool_core.selection.neighbours import ArrayView
 from lightpool_core.selection.sampler import PoolView, Sampler
@@ -85,6 +86,7 @@ class Picks:
         """
         if all_rows and self.all_rows is None:
             raise SettingsError("all_rows writes a .csv or .parquet file back; this choice is from none")
+        clear(Path(path))
         if self.all_rows and (self.all_rows.flagged if all_rows is None else all_rows):
             self.all_rows.write_csv(Path(path))
         else:

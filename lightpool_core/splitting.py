@@ -23,7 +23,7 @@ from lightpool_core.media.source import SampleRef, ref_of
 from lightpool_core.pool.datapool import Datapool
 from lightpool_core.progress import SILENT, Progress
 from lightpool_core.registry import make
-from lightpool_core.replacing import replacing
+from lightpool_core.replacing import clear, replacing
 from lightpool_core.selection.components import Components
 from lightpool_core.selection.groups import BY_ITSELF, groups_of
 from lightpool_core.selection.products import Products
@@ -74,6 +74,7 @@ class Split:
 
     def write_csv(self, path: str | Path) -> None:
         """Replace the file at `path` by one row per sample, atomically: `filename,split`."""
+        clear(Path(path))
         with replacing(Path(path)) as new, new.open("w", encoding="utf-8", newline="") as stream:
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(_HEADER)

@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def _run(stopping: Stopping) -> int:
-    from lightpool_core.errors import LightpoolError
+    from lightpool_core.errors import LightpoolError, errno_of, failure
 
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # what matters to a user is in the report
@@ -78,6 +78,8 @@ def _run(stopping: Stopping) -> int:
     except LightpoolError as error:
         _fail(str(error), 1)
     except OSError as error:
+        if errno_of(error):
+            _fail(f"{error.filename}: {failure(error)}" if error.filename else failure(error), 1)
         if error.filename is None:  # not about a file: a bug, and keeps its traceback
             raise
         _fail(f"{error.filename}: {error.strerror}; check its permissions and the free space", 1)

@@ -56,8 +56,8 @@ class Checkpoint:
             "dim": self.dim,
             "weights": dict(self.weights),
         }
-        with replacing(path) as new:
-            torch.save(content, new)
+        with replacing(path) as new, new.open("wb") as stream:  # of a path torch does not say what went wrong
+            torch.save(content, stream)
 
     @classmethod
     def read(cls, path: Path) -> Checkpoint:

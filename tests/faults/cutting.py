@@ -10,10 +10,12 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import IO, TypeAlias, TypeVar
+
+Thing = TypeVar("Thing")
 
 GO_ON = 0
 HALF = -1
@@ -46,6 +48,13 @@ class Ended:
     """Exit status; negative for the signal that killed it."""
     said: str
     """On stdout and stderr."""
+
+
+def sampled(things: Sequence[Thing], n: int) -> Sequence[Thing]:
+    """`n` of them, spread evenly, the last included; in a long run all."""
+    if os.environ.get("LIGHTPOOL_LONG") == "1" or len(things) <= n:
+        return things
+    return [things[round(i * (len(things) - 1) / (n - 1))] for i in range(n)]
 
 
 def built(folder: Path) -> Path:
@@ -116,7 +125,7 @@ class Commands:
                         speaker.send(struct.pack("i", verdict))
 
     @property
-    def _stdout(self):
+    def _stdout(self) -> IO[bytes]:
         assert self._server.stdout
         return self._server.stdout
 

@@ -1,23 +1,17 @@
 from __future__ import annotations
 
-import os
+import shutil
 import signal
 
 import pytest
 
-from tests.faults.crashes import Crash, recorded
-from tests.faults.cutting import GO_ON, HALF, KILL
+from tests.faults.crashes import Crash, leftovers, recorded
+from tests.faults.cutting import GO_ON, HALF, KILL, sampled
 from tests.faults.stories import STORIES
 
-LONG = os.environ.get("LIGHTPOOL_LONG") == "1"
-SAMPLED = 12
+SAMPLED = 8
 """Crashes that are looked at of each command; the long run looks at all."""
-KILLED = 5
-
-
-def sampled(things: list, n: int) -> list:
-    """`n` of them, spread evenly, the last included."""
-    return things if LONG or len(things) <= n else [things[round(i * (len(things) - 1) / (n - 1))] for i in range(n)]
+KILLED = 3
 
 
 @pytest.mark.parametrize("name", STORIES)
@@ -30,6 +24,24 @@ def test_a_command_cut_anywhere_leaves_a_whole_pool_that_the_next_one_completes(
     wrong = {crash.how: list(told.wrongs(crash, root, commands)) for crash in chosen}
     assert {how: wrongs for how, wrongs in wrong.items() if wrongs} == {}
     print(f"{name}: {len(recorder.changes)} changes, {len(recorder.crashes)} crashes, {len(chosen)} looked at")
+
+
+def test_a_file_that_is_written_outside_of_the_pool_is_the_old_or_the_new_one(commands, tell, tmp_path):
+    told = tell("append")
+    root = told.fresh(tmp_path / "root")
+    output = root / "chosen.csv"
+    output.write_text("of an earlier choice")
+    choose = ("select", "--pool", root / "pool", "--quiet", "--output", output)
+    ended, recorder = recorded(commands, root, tmp_path / "crashes", *choose)
+    assert ended.code == 0, ended.said
+    whole = output.read_bytes()
+    for crash in sampled(recorder.crashes, SAMPLED):
+        assert (crash.folder / "chosen.csv").read_bytes() in {b"of an earlier choice", whole}
+        shutil.rmtree(root)
+        shutil.copytree(crash.folder, root)
+        assert commands(*choose).code == 0
+        assert output.read_bytes() == whole
+        assert list(leftovers(root)) == []
 
 
 @pytest.mark.parametrize("how", [KILL, HALF])
