@@ -23,7 +23,7 @@ _ADVICE = {
     errno.ENFILE: "let programs open more files",
     errno.EIO: "check the disk",
 }
-_NUMBER = re.compile(r"(?:os error|[Ee]rrno) (\d+)")
+_NUMBER = re.compile(r"(?:os error|[Ee]rrno|Os \{ code:) (\d+)")
 """How libraries that are not Python hand on what the system said."""
 
 
