@@ -17,6 +17,9 @@ from lightpool_core.errors import LightpoolError
 from tests.fuzz.targets import Target
 
 SECONDS = 10
+"""Of computing; a machine that is busy with other things takes longer."""
+_WAITING = 120
+"""Seconds in all, for a reader that computes nothing and comes to no end."""
 MEGABYTES = 768
 """More than before a file was read; a picture at the limit of pixels takes 90 million times three bytes, twice."""
 _MESSAGE = 2000
@@ -57,13 +60,16 @@ def _soon() -> Iterator[None]:
     def ring(_: int, __: FrameType | None) -> None:
         raise _Late
 
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.alarm(SECONDS)
+    before = {number: signal.signal(number, ring) for number in (signal.SIGPROF, signal.SIGALRM)}
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    signal.alarm(_WAITING)
     try:
         yield
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from lightpool_core.errors import SourceError
 from tests.fuzz.mutation import KINDS, Edit, Kind, edited
 from tests.fuzz.property import Finding, check
 from tests.fuzz.targets import TARGETS, Target
@@ -77,10 +78,24 @@ def test_what_broke_a_reader_once_is_a_value_or_one_line_of_error(path):
     is_value(BY_NAME[path.parent.name], path.read_bytes())
 
 
-def test_readers_that_break_the_property_are_found(tmp_path):
-    def breaks(path: Path) -> None:
-        raise {b"bug": KeyError("x"), b"lines": ValueError("x")}.get(path.read_bytes(), RuntimeError("x"))
+def breaking(path: Path) -> None:
+    content = path.read_bytes()
+    if content == b"slow":
+        while True:
+            pass
+    if content == b"large":
+        raise SourceError(f"{len(b'x' * (100 << 20))} bytes")
+    raise SourceError("") if content == b"silent" else KeyError("x")
 
-    target = Target("breaks", "file", breaks, lambda: [b""])
-    with pytest.raises(Finding, match="breaks: KeyError: 'x'"):
-        check(target, b"bug", tmp_path)
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [(b"bug", "KeyError: 'x'"), (b"silent", "no single line"), (b"slow", "took more than"), (b"large", "megabytes")],
+)
+def test_readers_that_break_the_property_are_found(data, said, tmp_path, monkeypatch):
+    monkeypatch.setattr("tests.fuzz.property.SECONDS", 1)
+    monkeypatch.setattr("tests.fuzz.property.MEGABYTES", 50)
+    if data == b"large" and not Path("/proc/self/clear_refs").exists():
+        pytest.skip("the mark of memory cannot be set back here")
+    with pytest.raises(Finding, match=said):
+        check(Target("breaking", "file", breaking, lambda: [b""]), data, tmp_path)
