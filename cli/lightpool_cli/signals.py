@@ -15,7 +15,7 @@ from typing import NoReturn
 import typer
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_PATIENCE = 1.3
+_PATIENCE = 1.0
 """Seconds for cleaning up; the worker processes need some tenths more to see that we are gone."""
 _SHOW_CURSOR = b"\x1b[?25h"
 
@@ -43,7 +43,7 @@ class Stopping:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self._came:  # the watch goes on: Python may wait for threads at its end
+        if self._came:
             self.leave()
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
@@ -56,6 +56,10 @@ class Stopping:
             self._said = True
             with suppress(OSError):  # the terminal may be gone
                 typer.echo(self._last_words, err=True)
+        if self._came:  # all is cleaned up; Python's own end takes seconds, and waits for threads that compute
+            with suppress(OSError):
+                sys.stdout.flush()
+            os._exit(128 + self._number)
         sys.exit(128 + self._number)
 
     def _hear(self, number: int, frame: FrameType | None) -> None:

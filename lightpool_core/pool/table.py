@@ -6,11 +6,11 @@ Delta Lake transaction log protocol, https://github.com/delta-io/delta/blob/mast
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, write_deltalake
@@ -24,6 +24,7 @@ from lightpool_core.pool.enclosure import check_paths
 from lightpool_core.pool.under_way import begun
 
 Note: TypeAlias = dict[str, Any]
+T = TypeVar("T")
 
 _NOTE_KEY = "lightpool"
 # Delta tables forget their log after 30 days unless told otherwise; a pool's history has no end.
@@ -68,12 +69,11 @@ class Table:
 
     def commits(self) -> list[Commit]:
         """Every commit that carries a note, oldest first."""
-        table = self._open()
+        table, history = self._steady(self._with_history)
         self.seen[table.version()] = table
         newest = self.path / "_delta_log" / f"{table.version():020}.json"
         if newest.is_file() and not newest.stat().st_size:  # the library would count the others wrongly
             raise CorruptPool(f"{newest} is empty; {self._advice}")
-        history = table.history()
         noted = [(entry["version"], entry.get(_NOTE_KEY)) for entry in reversed(history)]
         try:
             return [Commit(version, json.loads(note)) for version, note in noted if note is not None]
@@ -147,9 +147,24 @@ class Table:
 
     def _open(self, delta_version: int | None = None) -> DeltaTable:
         with self._readable():
-            table = DeltaTable(str(self.path), version=delta_version)
+            table = self._steady(lambda: DeltaTable(str(self.path), version=delta_version))
             check_paths(self.path, pa.table(table.get_add_actions())["path"].to_pylist())
         return table
+
+    def _with_history(self) -> tuple[DeltaTable, list[dict[str, Any]]]:
+        table = self._open()
+        return table, table.history()
+
+    def _steady(self, read: Callable[[], T]) -> T:
+        """What `read` makes of the log; once more where another command has changed it meanwhile."""
+        log = self.path / "_delta_log"
+        while True:
+            before = set(log.glob("*"))
+            try:
+                return read()
+            except (DeltaError, OSError):
+                if set(log.glob("*")) == before:
+                    raise
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

@@ -33,8 +33,11 @@ INIT = ("init", "--pool", "other", "--embedder", f"{stuck.__file__}:Embedder")
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return furnished(tmp_path_factory.mktemp("made"))
+
+
+def furnished(place: Path) -> Path:
     """A folder with a pool of two versions, and `new`, which it has not seen. Copy it."""
-    place = tmp_path_factory.mktemp("made")
     for version in ("one", "two"):
         image(place / version / f"{version}.png", scene(len(version) + ord(version[0])))
         done = started(place, "append", "--pool", "pool", "--input", version, *INIT[3:], "--n-samples", "1.")
