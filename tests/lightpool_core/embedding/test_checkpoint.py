@@ -106,3 +106,14 @@ def test_a_malicious_file_is_refused_and_not_run(tmp_path: Path) -> None:
         with pytest.raises(CorruptPool):
             Checkpoint.read(tmp_path / f"{name}.ckpt")
     assert not mark.exists()
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_torchscript_which_is_code_is_refused(tmp_path: Path) -> None:
+    class Plain(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x
+
+    torch.jit.script(Plain()).save(str(tmp_path / "script.ckpt"))  # type: ignore[no-untyped-call]
+    with pytest.raises(CorruptPool, match="cannot be read"):
+        Checkpoint.read(tmp_path / "script.ckpt")
