@@ -10,11 +10,13 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeAlias
+from urllib.parse import unquote
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pyarrow import csv
+import pyarrow.compute as pc
+from pyarrow import csv, parquet
 
 from lightpool_core.arrays import Embeddings
 from lightpool_core.embedding.checkpoint import Checkpoint
@@ -22,11 +24,14 @@ from lightpool_core.errors import EmbedderMismatch, LightpoolError
 from lightpool_core.pool import latest
 from lightpool_core.pool.datapool import CHECKPOINT_NAME, Datapool
 from lightpool_core.pool.finding import REPAIR, Finding, damaged, said, warning
-from lightpool_core.pool.history import History
+from lightpool_core.pool.history import schema
+from lightpool_core.pool.table import Table
 from lightpool_core.registry import make, names
 from lightpool_core.settings import SETTINGS_NAME, PluginChoice, Settings
 
 Digests: TypeAlias = npt.NDArray[np.uint64]
+_ROWS = 8192
+"""Of a data file, that are looked at at once."""
 _BLOCK = 1 << 24
 """Bytes of a CSV that are looked at at once."""
 
@@ -40,8 +45,13 @@ def digests_of(embeddings: Embeddings) -> Digests:
 def pool_digests(pool: Datapool) -> Digests:
     """(M,) of the embeddings of a pool, in the order of positions."""
     found = np.zeros(len(pool), np.uint64)
-    for positions, rows in History(pool.path, pool.dim).embeddings_from(pool.version.number, 0):
-        found[positions] = digests_of(rows)
+    folder = pool.path / "history"
+    for name in Table(folder, schema(pool.dim)).files()["path"].to_pylist():
+        # File by file: a dataset would read ahead, and fill the memory with embeddings.
+        with parquet.ParquetFile(folder / unquote(name)) as file:
+            for batch in file.iter_batches(_ROWS, columns=["position", "embedding"]):
+                rows = pc.list_flatten(batch["embedding"]).to_numpy().reshape(-1, pool.dim)
+                found[batch["position"].to_numpy()] = digests_of(rows)
     return found
 
 
