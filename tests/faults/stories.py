@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from lightpool_core.pool.checking import findings_in
 from tests.faults.crashes import Crash, leftovers, shown, versions
 from tests.faults.cutting import Commands
 
@@ -111,6 +112,7 @@ class Told:
             yield "ends with another CSV or ledger"
         if left := list(leftovers(root)):
             yield f"leaves {left}"
+        yield from map(str, findings_in(root / "pool"))
 
 
 def told_by(story: Story, commands: Commands, deliveries: tuple[Path, ...], folder: Path) -> Told:
