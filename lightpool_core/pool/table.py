@@ -71,7 +71,7 @@ class Table:
         """Every commit that carries a note, oldest first."""
         table, history = self._steady(self._with_history)
         self.seen[table.version()] = table
-        newest = self.path / "_delta_log" / f"{table.version():020}.json"
+        newest = self._log / f"{table.version():020}.json"
         if newest.is_file() and not newest.stat().st_size:  # the library would count the others wrongly
             raise CorruptPool(f"{newest} is empty; {self._advice}")
         noted = [(entry["version"], entry.get(_NOTE_KEY)) for entry in reversed(history)]
@@ -152,18 +152,22 @@ class Table:
         return table
 
     def _with_history(self) -> tuple[DeltaTable, list[dict[str, Any]]]:
-        table = self._open()
-        return table, table.history()
+        # The library lists the commits that are there by then, and numbers them from the one that was opened.
+        while True:
+            before = set(self._log.glob("*.json"))
+            table = self._open()
+            history = table.history()
+            if set(self._log.glob("*.json")) == before:
+                return table, history
 
     def _steady(self, read: Callable[[], T]) -> T:
         """What `read` makes of the log; once more where another command has changed it meanwhile."""
-        log = self.path / "_delta_log"
         while True:
-            before = set(log.glob("*"))
+            before = set(self._log.glob("*"))
             try:
                 return read()
             except (DeltaError, OSError):
-                if set(log.glob("*")) == before:
+                if set(self._log.glob("*")) == before:
                     raise
 
     @contextmanager
@@ -185,6 +189,10 @@ class Table:
         except (DeltaError, OSError, pa.ArrowException) as error:
             reason = " ".join(str(error).split())
             raise CorruptPool(f"{self.path} cannot be read ({reason}); {self._advice}") from error
+
+    @property
+    def _log(self) -> Path:
+        return self.path / "_delta_log"
 
     @property
     def _advice(self) -> str:

@@ -13,13 +13,16 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 import lightpool_core as lightpool
 from lightpool_core.errors import SourceNotFound
 from lightpool_core.pool.history import History
+from lightpool_core.pool.table import Table
 from tests.faults import writers
 from tests.faults.writers import overrides
 
@@ -115,6 +118,19 @@ def test_writers_at_once_leave_a_pool_as_if_they_had_come_one_after_the_other(
     check_line(pool, deeds)
     check_complete(pool, folder)
     check_line(pool, deeds)
+
+
+def test_a_log_that_grows_while_it_is_read_is_read_as_it_is(tmp_path: Path) -> None:
+    table = Table(tmp_path / "table", pa.schema([("n", pa.int64())]))
+    table.create({"number": 0})
+    grows = Thread(target=lambda: [table.append(pa.table({"n": [n]}), {"number": n}) for n in range(1, 60)])
+    grows.start()
+    while grows.is_alive():
+        commits = table.commits()
+        assert [(commit.delta_version, commit.note["number"]) for commit in commits] == [
+            (n, n) for n in range(len(commits))
+        ]
+    assert len(table.commits()) == 60
 
 
 def test_readers_of_a_pool_without_history_read_their_version_to_its_end(folder: Path, tmp_path: Path) -> None:
