@@ -102,7 +102,7 @@ def test_the_real_videos_three_then_five(lightpool, tmp_path, csv_of):
     inbox.mkdir()
     for name in ("bottle-detection", "cups", "coffee"):
         (inbox / f"{name}.mp4").symlink_to(REAL / "videos" / f"{name}.mp4")
-    command = ("append", "--pool", pool, "--input", inbox, "--embedder", "gist", "--fps", 0.2, "--json")
+    command = ("append", "--pool", pool, "--input", inbox, "--embedder", "gist", "--fps", 0.2, "--follow-links", "--json")
     first = lightpool(*command).json
     assert (first["sources"]["new"], first["version"]) == (3, 1)
     for name in ("car-detection", "one-by-one-person-detection"):
@@ -281,7 +281,7 @@ def test_unreadable_files_are_tried_again(lightpool, draw, tmp_path):
     draw(inbox / "a.png", 1)
     (inbox / "b.png").symlink_to("/proc/self/mem")
     for _ in range(2):
-        report = lightpool.append(pool, "--input", inbox)
+        report = lightpool.append(pool, "--input", inbox, "--follow-links")
         adds_up(report)
         assert report["sources"]["corrupt"] == 1
         assert "cannot be read" in report["corrupt"][0]["reason"]

@@ -293,7 +293,7 @@ def test_a_video_is_told_by_its_frames(lightpool, why, pool):
 def test_a_file_that_could_not_be_read_is_told(lightpool, why, pool, tmp_path):
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "b.png").symlink_to("/proc/self/mem")
-    lightpool.append(pool, "--input", tmp_path / "more")
+    lightpool.append(pool, "--input", tmp_path / "more", "--follow-links")
     assert "b.png: no candidate: corrupt, cannot be read" in why("b.png")
 
 
