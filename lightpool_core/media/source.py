@@ -121,7 +121,7 @@ def _frame_of(name: str) -> tuple[str, int] | None:
     if extension.lower() not in VIDEO_EXTENSIONS or not name.endswith(".png"):
         return None
     stem, _, index = rest.rpartition("-")
-    if not index.isdecimal() or not stem or stem.endswith("/"):
+    if not index.isdecimal() or len(index) > _LONGEST_INDEX or not stem or stem.endswith("/"):
         return None
     video = f"{stem}.{extension}"
     return video if is_normal(video) else str(PurePosixPath(video)), int(index)
