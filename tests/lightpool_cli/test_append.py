@@ -102,7 +102,8 @@ def test_the_real_videos_three_then_five(lightpool, tmp_path, csv_of):
     inbox.mkdir()
     for name in ("bottle-detection", "cups", "coffee"):
         (inbox / f"{name}.mp4").symlink_to(REAL / "videos" / f"{name}.mp4")
-    command = ("append", "--pool", pool, "--input", inbox, "--embedder", "gist", "--fps", 0.2, "--follow-links", "--json")
+    options = ("--embedder", "gist", "--fps", 0.2, "--follow-links", "--json")
+    command = ("append", "--pool", pool, "--input", inbox, *options)
     first = lightpool(*command).json
     assert (first["sources"]["new"], first["version"]) == (3, 1)
     for name in ("car-detection", "one-by-one-person-detection"):
