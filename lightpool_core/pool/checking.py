@@ -17,9 +17,9 @@ from lightpool_core.pool.checks.index import index_findings
 from lightpool_core.pool.checks.leftovers import leftover_findings
 from lightpool_core.pool.checks.runs import lost_findings, run_findings
 from lightpool_core.pool.checks.samples import ledger_findings, name_findings, note_findings, table_findings
-from lightpool_core.pool.checks.tables import TABLES, log_numbers
 from lightpool_core.pool.checks.views import checkpoint_findings, csv_findings, pool_digests, settings_findings
 from lightpool_core.pool.datapool import Datapool
+from lightpool_core.pool.delta_log import TABLES, log_numbers
 from lightpool_core.pool.finding import COMPLETES, Finding, damaged, said, warning
 from lightpool_core.pool.under_way import begun, forgets
 from lightpool_core.settings import SETTINGS_NAME, Settings

@@ -11,7 +11,10 @@ from pyarrow import parquet
 
 from lightpool_core.replacing import sync
 
-_LOG = "_delta_log"
+TABLES = ("history", "sources")
+"""The folders of the Delta tables of a pool."""
+LOG = "_delta_log"
+"""The folder of its log in that of a table."""
 _HINT = "_last_checkpoint"
 _TEMPORARY = re.compile(r".*#\d+")
 """How the Delta library calls a file until it is complete."""
@@ -19,26 +22,32 @@ _TEMPORARY = re.compile(r".*#\d+")
 
 def files(table: Path) -> set[Path]:
     """All that lies in the table and its log."""
-    folders = (table, table / _LOG)
+    folders = (table, table / LOG)
     return {path for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_file()}
 
 
 def sync_since(table: Path, before: set[Path]) -> None:
     """Bring to the disk what has come into the table since there were only the files `before`."""
-    hint = {table / _LOG / _HINT} & files(table)  # written over
-    sync(*sorted(files(table) - before | hint), table / _LOG, table)
+    hint = {table / LOG / _HINT} & files(table)  # written over
+    sync(*sorted(files(table) - before | hint), table / LOG, table)
 
 
-def take_back(table: Path) -> None:
+def log_numbers(table: Path) -> list[int]:
+    """Of all commits that have a file of their own."""
+    return [int(path.stem) for path in (table / LOG).glob("*.json") if path.stem.isdecimal()]
+
+
+def take_back(table: Path, after: int) -> None:
     """Remove the newest commits as far as they are in pieces: a loss of power came before they were on the disk.
 
-    For a command that was cut off before it could say that it had committed them.
+    For a command that was cut off before it could say that it had committed them: those after commit `after`.
     """
-    for checkpoint in (table / _LOG).glob("*.checkpoint*.parquet"):
+    for checkpoint in (table / LOG).glob("*.checkpoint*.parquet"):
         if checkpoint.read_bytes()[-4:] != b"PAR1":
             checkpoint.unlink()
-            (table / _LOG / _HINT).unlink(missing_ok=True)
-    for entry in sorted((table / _LOG).glob("*.json"), reverse=True):
+            (table / LOG / _HINT).unlink(missing_ok=True)
+    for number in sorted((number for number in log_numbers(table) if number > after), reverse=True):
+        entry = table / LOG / f"{number:020}.json"
         actions = _actions(entry)
         if actions and all(_is_there(table, action["add"]) for action in actions if "add" in action):
             break
@@ -50,8 +59,8 @@ def sweep(table: Path) -> None:
     for path in files(table):
         if _TEMPORARY.fullmatch(path.name):
             path.unlink()
-    named = "".join(entry.read_text() for entry in (table / _LOG).glob("*.json"))
-    for checkpoint in (table / _LOG).glob("*.checkpoint*.parquet"):
+    named = "".join(entry.read_text() for entry in (table / LOG).glob("*.json"))
+    for checkpoint in (table / LOG).glob("*.checkpoint*.parquet"):
         # Whole structs: of "add.path" and "remove.path" Arrow would read one.
         named += str(parquet.read_table(checkpoint, columns=["add", "remove"], partitioning=None).to_pylist())
     for path in table.glob("part-*.parquet"):

@@ -14,8 +14,8 @@ from lightpool_core.pool import latest
 from lightpool_core.pool.checking import check_there, findings_in
 from lightpool_core.pool.checks.index import INDEX_NAME
 from lightpool_core.pool.checks.leftovers import orphans, temporaries
-from lightpool_core.pool.checks.tables import TABLES
 from lightpool_core.pool.datapool import CHECKPOINT_NAME, Datapool
+from lightpool_core.pool.delta_log import TABLES
 from lightpool_core.pool.finding import Finding
 from lightpool_core.pool.lock import Wait, writing
 from lightpool_core.pool.repair import recover, repair

@@ -5,15 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lightpool_core.pool import delta_log
+from lightpool_core.pool.delta_log import TABLES, sweep, take_back
 from lightpool_core.pool.lock import Wait, writing
 from lightpool_core.pool.runs import newest_first, unsettled
-from lightpool_core.pool.under_way import begun, done, forgets
+from lightpool_core.pool.under_way import begun, committed_before, done, forgets
 
 if TYPE_CHECKING:
     from lightpool_core.pool.datapool import Datapool
-
-_TABLES = ("history", "sources")
 
 
 def recover(pool: Path, wait: Wait | None = None) -> None:
@@ -21,8 +19,10 @@ def recover(pool: Path, wait: Wait | None = None) -> None:
     if begun(pool):
         with writing(pool, wait):
             if begun(pool):  # still, so it is not of a command that was at work
-                for table in _TABLES:
-                    delta_log.take_back(pool / table)
+                for table in TABLES:
+                    before = committed_before(pool, table)
+                    if before is not None:
+                        take_back(pool / table, before)
 
 
 def repair(pool: Datapool) -> None:
@@ -61,8 +61,8 @@ def _sweep(pool: Path) -> None:
         for temporary in folder.glob("*.tmp"):
             temporary.unlink()
     if begun(pool):
-        for table in _TABLES:
-            delta_log.sweep(pool / table)
+        for table in TABLES:
+            sweep(pool / table)
 
 
 def _recorded(pool: Datapool, run: str) -> bool:

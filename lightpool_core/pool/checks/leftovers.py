@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
-from lightpool_core.pool.checks.tables import LOG, TABLES, State, states
+from lightpool_core.pool.checks.tables import State, states
 from lightpool_core.pool.datapool import CHECKPOINT_NAME
+from lightpool_core.pool.delta_log import LOG, TABLES
 from lightpool_core.pool.finding import Finding, warning
 from lightpool_core.pool.latest import CSV_NAME
 from lightpool_core.settings import SETTINGS_NAME

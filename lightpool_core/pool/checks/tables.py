@@ -11,10 +11,9 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
+from lightpool_core.pool.delta_log import LOG, log_numbers
 from lightpool_core.pool.finding import Finding, damaged, said
 
-TABLES = ("history", "sources")
-LOG = "_delta_log"
 _OURS = frozenset({"CREATE TABLE", "WRITE", "RESTORE"})
 """What a commit may be that makes or brings back rows; lightpool writes a note into each."""
 
@@ -43,11 +42,6 @@ def log_findings(table: Path) -> Iterator[Finding]:
             yield damaged(file, "the log lacks this commit")
         elif not file.stat().st_size:
             yield damaged(file, "the commit is empty")
-
-
-def log_numbers(table: Path) -> list[int]:
-    """Of all commits that have a file of their own."""
-    return [int(path.stem) for path in (table / LOG).glob("*.json") if path.stem.isdecimal()]
 
 
 def states(table: Path) -> Iterator[State | Finding]:

@@ -21,13 +21,15 @@ from PIL import Image
 
 from lightpool_core import Datapool, Mode, Overrides, append, create
 from lightpool_core.embedding.checkpoint import Checkpoint
-from lightpool_core.errors import PoolLocked, PoolNotFound
+from lightpool_core.errors import CorruptPool, PoolLocked, PoolNotFound
 from lightpool_core.pool import datapool as module
 from lightpool_core.pool.checking import check
 from lightpool_core.pool.history import schema
 from lightpool_core.pool.ledger import SCHEMA
 from lightpool_core.pool.lock import writing
 from lightpool_core.pool.mending import mend
+from lightpool_core.pool.repair import recover
+from lightpool_core.pool.under_way import under_way
 from lightpool_core.settings import PluginChoice, Settings
 
 BUT_POSITIONS = [name for name in schema(1).names if name != "position"]
@@ -352,9 +354,10 @@ def test_a_commit_that_was_cut_off_is_a_warning_and_is_completed(pool: Path) -> 
 
 def test_a_commit_that_a_loss_of_power_left_in_pieces_is_taken_back(pool: Path) -> None:
     newest = Datapool.open(pool)
+    cut_off = under_way(pool)
+    cut_off.__enter__()
     newest.commit(newest.columns(*BUT_POSITIONS).slice(0, 2), dataclasses.replace(newest.version, number=4, samples=14))
     cut(one(pool, "history/_delta_log/*4.json"))
-    (pool / ".under-way").write_text('{"prune": null}')
     found = check(pool)
     assert (found[0].severity, found[0].path) == ("warning", pool / ".under-way")
     assert "the next append or --repair" in found[1].advice
@@ -362,6 +365,17 @@ def test_a_commit_that_a_loss_of_power_left_in_pieces_is_taken_back(pool: Path) 
     assert left == []
     assert Datapool.open(pool).version == newest.version
     assert check(pool) == []
+
+
+def test_a_commit_that_was_whole_before_the_one_that_was_cut_off_is_not_taken_back(pool: Path) -> None:
+    cut_off = under_way(pool)
+    cut_off.__enter__()
+    entry = one(pool, "history/_delta_log/*3.json")
+    cut(entry)
+    recover(pool)
+    with pytest.raises(CorruptPool):
+        Datapool.open(pool)
+    assert entry.exists()
 
 
 def test_a_run_that_was_cut_off_before_its_commit_is_a_warning(pool: Path) -> None:
