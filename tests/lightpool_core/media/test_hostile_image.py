@@ -100,7 +100,11 @@ try:
     told = [frame.width, frame.height]
 except DecodeError as error:
     told = str(error)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+if sys.platform == "linux":  # what getrusage tells includes the process that this one was forked from
+    status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+    peak = int(status["VmHWM"].split()[0]) * 1024
+else:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(json.dumps([told, peak]))
 """
 
