@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from lightpool_core.media.reader import file_digest
+from lightpool_core.media.reader import file_digest, link_digest
 from lightpool_core.media.source import Source
 from lightpool_core.pool.ledger import Outcome, Record
 from lightpool_core.progress import SILENT, Progress
@@ -49,7 +49,7 @@ def triage(sources: Sequence[Source], known: Lookup, progress: Progress = SILENT
     for source, (digest, error) in zip(sources, digests, strict=True):
         record = records.get(digest)
         if error:
-            settled.append(Outcome(source, "", "corrupt", error))
+            settled.append(Outcome(source, digest, "corrupt", error))
         elif record and source.location in record.files:
             unchanged.append(Outcome(source, digest, record.status, record.reason))
         elif record and record.status == "corrupt" and record.kind == source.kind:
@@ -104,7 +104,7 @@ def with_distinct_names(fresh: Sequence[Fresh], pool_sources: Mapping[str, str])
 
 
 def _digests(sources: Sequence[Source], progress: Progress) -> Iterator[tuple[str, str]]:
-    """For each source the digest of its bytes, or '' and why they cannot be read."""
+    """For each source the digest of its bytes, or '' and why they cannot be read; of a refused link its own and why."""
     workers = os.cpu_count() or 1
     with progress.stage("comparing", len(sources)) as stage, ThreadPoolExecutor(workers) as pool:
         for answer in pool.map(_digest, sources):
@@ -113,9 +113,9 @@ def _digests(sources: Sequence[Source], progress: Progress) -> Iterator[tuple[st
 
 
 def _digest(source: Source) -> tuple[str, str]:
-    if source.refused:
-        return "", source.refused
     try:
+        if source.refused:
+            return link_digest(source.file), source.refused
         return file_digest(source.file), ""
     except OSError as error:
         return "", f"cannot be read: {error.strerror or error}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -50,6 +51,11 @@ def open_source(source: Source, reading: Reading) -> FrameStream:
         max_pixels=reading.max_pixels,
         threads=reading.threads,
     )
+
+
+def link_digest(link: Path) -> str:
+    """Identity of a link that is not followed: of the path that it holds. Raises OSError."""
+    return hashlib.blake2b(os.fsencode(link.readlink()), digest_size=16).hexdigest()
 
 
 def file_digest(file: Path) -> str:

@@ -30,6 +30,9 @@ def test_links_out_of_the_inputs_are_named_and_not_read(lightpool, inbox, tmp_pa
     assert set(corrupt(report)) == {"link.png", "linked"}
     assert all("--follow-links" in reason for reason in corrupt(report).values())
     assert (report["sources"]["processed"], report["pool_size"]) == (1, 1)
+    again = lightpool.append(tmp_path / "pool")  # named once, not in every run
+    assert (again["sources"]["new"], again["corrupt"], again["sources"]["skipped"]) == (0, [], 3)
+    assert len(list((tmp_path / "pool" / "runs").iterdir())) == 1
     followed = lightpool.append(tmp_path / "pool", "--follow-links")
     assert followed["corrupt"] == []
     assert followed["sources"]["processed"] == 1
