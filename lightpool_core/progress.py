@@ -12,8 +12,8 @@ class Stage(Protocol):
 
     def __exit__(self, *exc: object) -> None: ...
 
-    def advance(self, n: int = 1) -> None:
-        """`n` more units are done."""
+    def advance(self, n: float = 1) -> None:
+        """`n` more units are done, or a part of one."""
 
     def note(self, text: str) -> None:
         """A word on how it goes, in place of the one before."""
@@ -33,7 +33,7 @@ class _SilentStage:
     def __exit__(self, *exc: object) -> None:
         return None
 
-    def advance(self, n: int = 1) -> None:
+    def advance(self, n: float = 1) -> None:
         return None
 
     def note(self, text: str) -> None:

@@ -196,7 +196,7 @@ class _DrawnStage:
     def __exit__(self, *exc: object) -> None:
         return None
 
-    def advance(self, n: int = 1) -> None:
+    def advance(self, n: float = 1) -> None:
         self._bars.advance(self._task, n)
         speed = next(task.speed for task in self._bars.tasks if task.id == self._task)
         self._bars.update(self._task, rate=f"{speed:.0f}/s" if speed else "")

@@ -39,6 +39,8 @@ class Batch:
     endings: tuple[tuple[Source, Ending], ...]
     seconds: tuple[float, float]
     """What the worker spent decoding and preparing."""
+    share: float
+    """Of the source of its last picture, about how much is decoded, from 0 to 1; 0 where nobody knows."""
     slab: tuple[_Member, int] | None = field(repr=False)
 
 
@@ -160,6 +162,7 @@ class Crew:
             [(sources[position], picture) for position, picture in message.pictures],
             [(sources[position], ending) for position, ending in message.endings],
             message.seconds,
+            message.share,
         )
         member.beat = time.monotonic()
         if message.last:
@@ -172,12 +175,13 @@ class Crew:
         pictures: Sequence[tuple[Source, Picture]],
         endings: Sequence[tuple[Source, Ending]],
         seconds: tuple[float, float] = (0.0, 0.0),
+        share: float = 0.0,
     ) -> None:
         prepared = member.process.slabs.arrays[max(slab, 0)][: len(pictures)]
         if slab >= 0:
             member.lent.add(slab)
         lent = (member, slab) if slab >= 0 else None
-        self._ready.put(Batch(prepared, tuple(pictures), tuple(endings), seconds, lent))
+        self._ready.put(Batch(prepared, tuple(pictures), tuple(endings), seconds, share, lent))
 
     def _look_after(self) -> None:
         """End workers that have stood still for too long without having to wait for us."""

@@ -109,7 +109,7 @@ def _embed_all(
     crew: Crew, keys: Mapping[Source, str], embedder: Embedder, journal: Journal, progress: Progress
 ) -> Effort:
     """Embed every batch that `crew` has ready, and write it down."""
-    spent, asked = Effort(), time.perf_counter()
+    spent, asked, begun = Effort(), time.perf_counter(), dict[Source, float]()
     with progress.stage("decoding", len(keys)) as decoding, progress.stage("embedding") as embedding:
         for batch in crew:
             began = time.perf_counter()
@@ -120,10 +120,20 @@ def _embed_all(
             ended = time.perf_counter()
             spent += Effort(*batch.seconds, ended - began, began - asked, len(batch.pictures))
             asked = ended
-            decoding.advance(len(batch.endings))
+            decoding.advance(_advanced(batch, begun))
             embedding.advance(len(batch.pictures))
             embedding.note(f"{spent.bottleneck} is the bottleneck")
     return spent
+
+
+def _advanced(batch: Batch, begun: dict[Source, float]) -> float:
+    """How many sources were decoded for `batch`, of those that it does not end a share; `begun` keeps account of it."""
+    ended = sum(1 - begun.pop(source, 0.0) for source, _ in batch.endings)
+    if not batch.share:
+        return ended
+    source = batch.pictures[-1][0]
+    before, begun[source] = begun.get(source, 0.0), batch.share
+    return ended + batch.share - before
 
 
 def _share(n_sources: int, batch: int) -> int:

@@ -60,6 +60,8 @@ class Handover:
     endings: tuple[tuple[int, Ending], ...] = ()
     seconds: tuple[float, float] = (0.0, 0.0)
     """Spent decoding and preparing since the handover before."""
+    share: float = 0.0
+    """Of the source that it is at, about how much is decoded, from 0 to 1; 0 where nobody knows."""
     last: bool = False
     """True where the task is done."""
 
@@ -233,7 +235,8 @@ class _Worker:
         seconds = (self._decoding, self._preparing)
         self._decoding = self._preparing = 0.0
         endings, self._endings = tuple(self._endings), []
-        self._connection.send(Handover(slab.number, tuple(slab.pictures), endings, seconds, last))
+        share = self._stream.share if self._stream else 0.0
+        self._connection.send(Handover(slab.number, tuple(slab.pictures), endings, seconds, share, last))
 
 
 class _Blamed(Exception):

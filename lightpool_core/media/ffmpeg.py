@@ -55,9 +55,9 @@ def video_input(**options: Any) -> Any:
     return ffmpeg.input("FILE", protocol_whitelist="file", format_whitelist=_CONTAINERS, **options)["V:0"]
 
 
-def command_line(graph: Any, file: Path) -> list[str]:
+def command_line(graph: Any, file: Path, loglevel: str = "error") -> list[str]:
     """The arguments that run `graph` on `file`, ffmpeg's own name first."""
-    quiet = graph.global_args("-nostdin", "-loglevel", "error", "-max_alloc", str(_MOST_MEMORY))
+    quiet = graph.global_args("-nostdin", "-loglevel", loglevel, "-max_alloc", str(_MOST_MEMORY))
     # ffmpeg-python cannot hold a name that is not UTF-8.
     return [_url(file) if part == "FILE" else part for part in quiet.compile(cmd=ffmpeg_command())]
 

@@ -31,6 +31,10 @@ class FrameStream(Protocol):
     def n_read(self) -> int:
         """How many have been found so far, sampled or not: it changes, or nothing goes on."""
 
+    @property
+    def share(self) -> float:
+        """About how much of a long source the frames so far are, from 0 to 1; 0 where nobody knows."""
+
     def __enter__(self) -> FrameStream: ...
 
     def __exit__(
@@ -72,6 +76,7 @@ class ImageStream:
 
     n_frames = 1
     n_read = 0
+    share = 0.0
     reason: str | None = None
     key_frames_only = False
 

@@ -8,12 +8,16 @@ from pathlib import Path
 
 from lightpool_core.errors import DecodeError, SourceError
 from lightpool_core.media.decoder import Decoder, Wanted
+from lightpool_core.media.duration import duration
 from lightpool_core.media.ffmpeg import KILLED, meaning
 from lightpool_core.media.keyframes import KeyFrames, key_frames
 from lightpool_core.media.lines import Moment
 from lightpool_core.media.reading import opened
 from lightpool_core.media.sampling import MICROSECONDS, every_frame, listed, per_second
 from lightpool_core.media.source import Frame
+
+_LONG = 16 << 20
+"""Bytes of a file from which on it is worth a tenth of a second to know how long it is."""
 
 
 class VideoStream:
@@ -65,6 +69,8 @@ class VideoStream:
         self._n_listed = 0
         self._n_taken = 0
         self._newest = -1
+        self._seconds: float | None = None
+        self._time = 0.0
 
     @property
     def n_read(self) -> int:
@@ -72,10 +78,17 @@ class VideoStream:
         decoder = self._decoder  # another thread may ask
         return self._n_listed + (decoder.n_frames if decoder else self.n_frames)
 
+    @property
+    def share(self) -> float:
+        """About how much of a long video the frames so far are, from 0 to 1; 0 where nobody knows."""
+        return min(1.0, self._time / self._seconds) if self._seconds else 0.0
+
     def __enter__(self) -> VideoStream:
         if self._indices is None and self._fps is not None:
             self._keys = key_frames(self._file, self._fps, self._hear)
             self.key_frames_only = self._keys is not None
+        if self._indices is None and self._file.stat().st_size >= _LONG:
+            self._seconds = duration(self._file)
         if self._indices is None or self._indices:
             self._decoder = self._started()
         return self
@@ -103,8 +116,8 @@ class VideoStream:
             if index == self._last:
                 self._close(self._decoder, kill=True)
             if index > self._newest and (self._indices is None or index in self._indices):
-                self._newest = index
-                return Frame(pixels, width, height, index, moment.micros / MICROSECONDS)
+                self._newest, self._time = index, moment.micros / MICROSECONDS
+                return Frame(pixels, width, height, index, self._time)
         raise StopIteration
 
     def _hear(self, n_listed: int) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from pyarrow import parquet
 
+from lightpool_core.errors import errno_of
 from lightpool_core.replacing import sync
 
 TABLES = ("history", "sources")
@@ -18,6 +21,8 @@ LOG = "_delta_log"
 _HINT = "_last_checkpoint"
 _TEMPORARY = re.compile(r".*#\d+")
 """How the Delta library calls a file until it is complete."""
+_BESIDES = 1 << 16
+"""Bytes: what a file of a table and its commit hold besides the rows."""
 
 
 def files(table: Path) -> set[Path]:
@@ -30,6 +35,21 @@ def sync_since(table: Path, before: set[Path]) -> None:
     """Bring to the disk what has come into the table since there were only the files `before`."""
     hint = {table / LOG / _HINT} & files(table)  # written over
     sync(*sorted(files(table) - before | hint), table / LOG, table)
+
+
+def check_room(table: Path, n_bytes: int) -> None:
+    """Raise OSError where the disk has no room for rows of so many bytes.
+
+    The Delta library would find out by itself, but it panics then, and says so on stderr.
+    """
+    if not hasattr(os, "posix_fallocate"):  # macOS
+        return
+    with tempfile.TemporaryFile(dir=table, prefix="part-", suffix=".parquet") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, n_bytes + _BESIDES)
+        except OSError as error:
+            if errno_of(error):  # and not that this file system cannot tell
+                raise
 
 
 def log_numbers(table: Path) -> list[int]:

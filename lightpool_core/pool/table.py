@@ -19,7 +19,7 @@ from pyarrow.dataset import Dataset
 from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from lightpool_core.errors import CorruptPool, PoolError, failure
-from lightpool_core.pool.delta_log import files, sync_since
+from lightpool_core.pool.delta_log import check_room, files, sync_since
 from lightpool_core.pool.enclosure import check_paths
 from lightpool_core.pool.under_way import begun
 
@@ -65,6 +65,7 @@ class Table:
         checked = rows.cast(self.schema).cast(_delta_schema(self.schema))
         properties = _noted(note)
         with self._writing():
+            check_room(self.path, checked.nbytes)
             write_deltalake(str(self.path), checked, mode="append", schema_mode="merge", commit_properties=properties)
 
     def commits(self) -> list[Commit]:

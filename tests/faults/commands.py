@@ -10,12 +10,14 @@ import ctypes
 import json
 import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 
 _NEEDED = (
     "lightpool_cli.app lightpool_core lightpool_core.appending lightpool_core.selecting lightpool_core.opening"
     " lightpool_core.pool.datapool lightpool_plugins.embedders.gist lightpool_plugins.samplers.diversity torch pandas"
-    " deltalake pyarrow.dataset pyarrow.parquet pyarrow.csv hnswlib filelock tomlkit"
+    " deltalake deltalake.fs pyarrow.acero pyarrow.dataset pyarrow.parquet pyarrow.csv hnswlib filelock"
+    " tomlkit entrypoints configparser numpy.fft rich.progress encodings.ascii"
 )
 
 
@@ -23,6 +25,9 @@ def main() -> None:
     """Serve until there are no more requests."""
     for name in _NEEDED.split():
         import_module(name)
+    app = import_module("lightpool_cli.app").app
+    with suppress(Exception):  # Typer imports more with the first command
+        app(["info", "--pool", os.devnull], standalone_mode=False)
     for line in sys.stdin:
         child = os.fork()
         if not child:

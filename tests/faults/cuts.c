@@ -24,7 +24,9 @@
 
 #define HALF (-1)
 #define REAL(name) static __typeof__(name) *real; if (!real) real = dlsym(RTLD_NEXT, #name)
-#define CHANGES(flags) (((flags) & O_ACCMODE) != O_RDONLY || ((flags) & (O_CREAT | O_TRUNC)))
+// A file that never gets a name is nothing that a crash leaves.
+#define NAMELESS(flags) (((flags) & O_TMPFILE) == O_TMPFILE)
+#define CHANGES(flags) (!NAMELESS(flags) && (((flags) & O_ACCMODE) != O_RDONLY || ((flags) & (O_CREAT | O_TRUNC))))
 #define SAME_AS(name) __attribute__((alias(#name)))
 
 static const char *root, *address;

@@ -8,11 +8,15 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from select import select
 from threading import Thread
 from typing import Any
 
@@ -21,6 +25,7 @@ import pytest
 
 import lightpool_core as lightpool
 from lightpool_core.errors import SourceNotFound
+from lightpool_core.pool.checking import findings_in
 from lightpool_core.pool.history import History
 from lightpool_core.pool.table import Table
 from tests.faults import writers
@@ -32,30 +37,66 @@ PATIENCE = 3600 if LONG else 240
 """Seconds after which processes that do not come to their end fail the test."""
 
 
-def started(kind: str, pool: Path, folder: Path, rounds: int, seed: int) -> subprocess.Popen[str]:
-    """A process at work; an appender has a folder of its own in `folder`."""
-    arguments = [kind, pool, folder / str(seed), rounds, seed]
-    with (folder / f"{seed}.err").open("w") as errors:
-        return subprocess.Popen(
-            [sys.executable, writers.__file__, *map(str, arguments)],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """A process at work."""
+
+    pid: int
+    inbox: Path
+
+    def told(self) -> list[dict[str, Any]]:
+        """What it did so far."""
+        out = self.inbox.with_name(f"{self.inbox.name}.out")
+        return [json.loads(line) for line in out.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+
+class Writers:
+    """Starts processes, and waits for them. A context manager."""
+
+    def __init__(self) -> None:
+        program = [sys.executable, writers.__file__]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        self._server = subprocess.Popen(
+            program, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
         )
 
+    def __enter__(self) -> Writers:
+        return self
 
-def told(process: subprocess.Popen[str], errors: Path) -> list[dict[str, Any]]:
-    """What it did, once it has come to its end."""
-    out, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0, errors.read_text()
-    return [json.loads(line) for line in out.splitlines()]
+    def __exit__(self, *_: object) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._server.pid, signal.SIGKILL)
+        self._server.communicate()
+
+    def start(self, kind: str, pool: Path, folder: Path, rounds: int, seed: int) -> Writer:
+        """Let one work; an appender has a folder of its own in `folder`."""
+        inbox = folder / str(seed)
+        inbox.with_name(f"{seed}.out").touch()
+        return Writer(self._ask([kind, str(pool), str(inbox), rounds, seed]), inbox)
+
+    def code(self, writer: Writer) -> int:
+        """How it ended, once it has."""
+        return os.waitstatus_to_exitcode(self._ask(writer.pid))
+
+    def ended(self, writer: Writer) -> list[dict[str, Any]]:
+        """What it did, once it has come to its end."""
+        assert self.code(writer) == 0, writer.inbox.with_name(f"{writer.inbox.name}.err").read_text()
+        return writer.told()
+
+    def _ask(self, request: object) -> int:
+        assert self._server.stdin
+        assert self._server.stdout
+        self._server.stdin.write(f"{json.dumps(request)}\n")
+        self._server.stdin.flush()
+        assert select([self._server.stdout], [], [], PATIENCE)[0], f"no end of {request}"
+        return int(self._server.stdout.readline())
 
 
 def at_once(pool: Path, folder: Path, kinds: Counter[str], rounds: int) -> list[dict[str, Any]]:
     """What so many processes of each kind did, all at the same time."""
-    processes = [started(kind, pool, folder, rounds, seed) for seed, kind in enumerate(kinds.elements(), start=1)]
-    return [line for seed, process in enumerate(processes, start=1) for line in told(process, folder / f"{seed}.err")]
+    with Writers() as crowd:
+        work = [crowd.start(kind, pool, folder, rounds, seed) for seed, kind in enumerate(kinds.elements(), start=1)]
+        return [deed for writer in work for deed in crowd.ended(writer)]
 
 
 def check_line(pool: Path, deeds: list[dict[str, Any]]) -> None:
@@ -89,6 +130,7 @@ def check_complete(pool: Path, folder: Path) -> None:
     assert [row.split(",")[0] for row in rows[1:]] == whole.filenames
     assert not list(pool.glob("runs/*/pending.parquet"))
     assert not list(pool.glob("**/*.tmp"))
+    assert findings_in(pool) == []
     again = lightpool.append(pool, overrides(folder))
     assert (again.sources.new, again.version) == (0, whole.version.number)
 
@@ -149,14 +191,15 @@ def test_readers_of_a_pool_without_history_read_their_version_to_its_end(folder:
 def test_writers_that_are_killed_hold_nobody_up_and_lose_nothing(folder: Path, tmp_path: Path) -> None:
     pool, dice = tmp_path / "pool", random.Random(3)
     writers.appended(pool, folder / "0", 0)
-    lasting = started("append", pool, folder, 60 if LONG else 2, 1)
     deeds = []
-    for seed in range(2, 40 if LONG else 4):
-        with started(dice.choice(["append", "restore"]), pool, folder, writers.FOLDERS, seed) as victim:
-            assert victim.stdout is not None
-            deeds.append(json.loads(victim.stdout.readline()))
-            time.sleep(dice.uniform(0, 1))
-            victim.kill()
-    deeds += told(lasting, folder / "1.err")
+    with Writers() as crowd:
+        lasting = crowd.start("append", pool, folder, 60 if LONG else 2, 1)
+        for seed in range(2, 40 if LONG else 5):
+            victim = crowd.start(dice.choice(["append", "restore"]), pool, folder, writers.FOLDERS, seed)
+            time.sleep(dice.uniform(0, 2))
+            os.kill(victim.pid, signal.SIGKILL)
+            assert crowd.code(victim) == -signal.SIGKILL
+            deeds += victim.told()
+        deeds += crowd.ended(lasting)
     check_complete(pool, folder)
     check_line(pool, deeds)

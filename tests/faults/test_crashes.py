@@ -2,28 +2,60 @@ from __future__ import annotations
 
 import shutil
 import signal
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
-from tests.faults.crashes import Crash, leftovers, recorded
+from tests.faults.crashes import Crash, Recorder, leftovers, recorded
 from tests.faults.cutting import GO_ON, HALF, KILL, sampled
-from tests.faults.stories import STORIES
+from tests.faults.stories import STORIES, Told
 
 SAMPLED = 8
 """Crashes that are looked at of each command; the long run looks at all."""
 KILLED = 3
 
 
-@pytest.mark.parametrize("name", STORIES)
-def test_a_command_cut_anywhere_leaves_a_whole_pool_that_the_next_one_completes(name, commands, tell, tmp_path):
-    told = tell(name)
-    root = told.fresh(tmp_path / "root")
-    ended, recorder = recorded(commands, root, tmp_path / "crashes", *told.cut(root))
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A story during which every crash was written down."""
+
+    told: Told
+    root: Path
+    recorder: Recorder
+    unsynced: frozenset[Path]
+    """Files with content that are not on the disk in the end."""
+
+
+@pytest.fixture(scope="module", params=STORIES)
+def recording(request, commands, tell, tmp_path_factory):
+    told, folder = tell(request.param), tmp_path_factory.mktemp("recording")
+    root = told.fresh(folder / "root")
+    ended, recorder = recorded(commands, root, folder / "crashes", *told.cut(root))
     assert ended.code == 0, ended.said
+    empty = {path for path in recorder.unsynced if path.exists() and not path.stat().st_size}
+    yield Recording(told, root, recorder, frozenset(recorder.unsynced - empty))
+    shutil.rmtree(folder)
+
+
+def test_what_a_command_leaves_is_on_the_disk(recording):
+    assert recording.unsynced == set()
+    assert recording.recorder.unnamed == set()
+    # The Delta library renames first. What it wrote is synced before the command goes on, and a commit that lost
+    # its bytes to a power failure in between is taken back.
+    assert [
+        place
+        for place in recording.recorder.hasty
+        if place.relative_to(recording.root).parts[-2] not in {"history", "sources", "_delta_log"}
+    ] == []
+
+
+def test_a_command_cut_anywhere_leaves_a_whole_pool_that_the_next_one_completes(recording, commands):
+    recorder = recording.recorder
     chosen: list[Crash] = sampled(recorder.crashes, SAMPLED)
-    wrong = {crash.how: list(told.wrongs(crash, root, commands)) for crash in chosen}
+    wrong = {crash.how: list(recording.told.wrongs(crash, recording.root, commands)) for crash in chosen}
     assert {how: wrongs for how, wrongs in wrong.items() if wrongs} == {}
-    print(f"{name}: {len(recorder.changes)} changes, {len(recorder.crashes)} crashes, {len(chosen)} looked at")
+    print(f"{len(recorder.changes)} changes, {len(recorder.crashes)} crashes, {len(chosen)} looked at")
 
 
 def test_a_file_that_is_written_outside_of_the_pool_is_the_old_or_the_new_one(commands, tell, tmp_path):
@@ -59,20 +91,3 @@ def test_a_process_that_is_killed_is_no_other_crash(how, commands, tell, tmp_pat
         ended = commands.watched(told.fresh(root), kill, *told.cut(root))
         assert ended.code == -signal.SIGKILL
         assert [*told.broken(root), *told.unrepaired(root, commands)] == []
-
-
-@pytest.mark.parametrize("name", STORIES)
-def test_what_a_command_leaves_is_on_the_disk(name, commands, tell, tmp_path):
-    told = tell(name)
-    root = told.fresh(tmp_path / "root")
-    _, recorder = recorded(commands, root, tmp_path / "crashes", *told.cut(root))
-    empty = {path for path in recorder.unsynced if path.exists() and not path.stat().st_size}
-    assert recorder.unsynced - empty == set()
-    assert recorder.unnamed == set()
-    # The Delta library renames first. What it wrote is synced before the command goes on, and a commit that lost
-    # its bytes to a power failure in between is taken back.
-    assert [
-        place
-        for place in recorder.hasty
-        if place.relative_to(root).parts[-2] not in {"history", "sources", "_delta_log"}
-    ] == []

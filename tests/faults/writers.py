@@ -1,22 +1,26 @@
-"""A process that writes to, or reads from, a pool that others write to as well, and tells what it did as JSON lines.
+"""Processes that write to, or read from, a pool that others write to as well, and tell what they did as JSON lines.
 
-`python writers.py append|forget|restore|read POOL INBOX ROUNDS SEED`. An appender puts a new picture into the folder
-INBOX and appends it, one that forgets keeps no history, a restorer goes back to some version, and a reader looks at
-all that a reader can.
+`python writers.py` reads requests as JSON lines, the arguments of `work` or the number of a process to wait for, and
+answers each with a line: the number of the process that it forked, or its wait status. So they all begin at once;
+importing everything takes seconds.
 """
 
 from __future__ import annotations
 
 import csv
 import json
+import os
 import random
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch  # noqa: F401  # what every append imports, and nobody twice
 
 import lightpool_core as lightpool
+from lightpool_core.appending import append
 from lightpool_core.selecting import select
 from tests import touchy
 from tests.touchy import image, scene
@@ -40,7 +44,7 @@ def appended(pool: Path, inbox: Path, seed: int, *, keep_history: bool = True) -
     """Append one new picture."""
     image(inbox / f"{seed:06}.png", scene(seed))
     wanted = overrides(inbox, keep_history=keep_history)
-    report = lightpool.append(pool, wanted, lightpool.Mode(wait=waiting))
+    report = append(pool, wanted, lightpool.Mode(wait=waiting))
     return {"run": report.run, "version": report.version, "selected": report.samples.selected}
 
 
@@ -76,20 +80,43 @@ def read(pool: Path, newest: int) -> int:
     return number
 
 
-def main(kind: str, pool: Path, inbox: Path, rounds: int, seed: int) -> None:
-    """Work, and tell."""
-    dice, newest = random.Random(seed), 0
-    for number in range(rounds):
-        if kind in ("append", "forget"):
-            told = appended(pool, inbox, seed * FOLDERS + number, keep_history=kind == "append")
-        elif kind == "restore":
-            told = restored(pool, dice)
-        else:
-            newest = read(pool, newest)
-            told = {"version": newest}
-        print(json.dumps({"kind": kind, **told}), flush=True)
+def work(kind: str, pool: str, inbox: str, rounds: int, seed: int) -> None:
+    """Work, and tell beside `inbox`, which is nobody else's.
+
+    One that is to `append` puts a new picture into the folder `inbox` and appends it, to `forget` is the same and keeps
+    no history, to `restore` goes back to some version, and to `read` looks at all that a reader can.
+    """
+    place, dice, newest = Path(pool), random.Random(seed), 0
+    with Path(f"{inbox}.out").open("w") as out:
+        for number in range(rounds):
+            if kind in ("append", "forget"):
+                told = appended(place, Path(inbox), seed * FOLDERS + number, keep_history=kind == "append")
+            elif kind == "restore":
+                told = restored(place, dice)
+            else:
+                newest = read(place, newest)
+                told = {"version": newest}
+            print(json.dumps({"kind": kind, **told}), flush=True, file=out)
+
+
+def _forked(arguments: list[Any]) -> int:
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        with Path(f"{arguments[2]}.err").open("w") as errors:
+            os.dup2(errors.fileno(), 2)
+        work(*arguments)
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
 
 
 if __name__ == "__main__":
-    kind, pool, inbox, rounds, seed = sys.argv[1:]
-    main(kind, Path(pool), Path(inbox), int(rounds), int(seed))
+    for line in sys.stdin:
+        request = json.loads(line)
+        print(os.waitpid(request, 0)[1] if isinstance(request, int) else _forked(request), flush=True)

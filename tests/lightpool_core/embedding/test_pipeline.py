@@ -56,6 +56,11 @@ class Zero(MeanColour):
         return batch * (batch[:, :1] > 0)
 
 
+@dataclass(frozen=True)
+class InTens(MeanColour):
+    batch_size: int = 10
+
+
 class OwnShape(MeanColour):
     def prepare(self, pixels: Pixels) -> Array:
         return pixels
@@ -331,3 +336,45 @@ def test_an_embedder_of_the_running_script_does_not_run_the_script_again(tmp_pat
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60, env=environment)
     assert done.stdout.split() == ["once", "3"]
+
+
+@dataclass
+class Advances:
+    """Listens to the first stage that is announced."""
+
+    came: list[float] = field(default_factory=list)
+    stages: list[str] = field(default_factory=list)
+
+    def stage(self, name: str, total: int | None = None) -> Advances:
+        self.stages.append(name)
+        return self if len(self.stages) == 1 else Advances(stages=[name])
+
+    def __enter__(self) -> Advances:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        return None
+
+    def advance(self, n: float = 1) -> None:
+        self.came.append(n)
+
+    def note(self, text: str) -> None:
+        return None
+
+
+def test_a_long_video_advances_as_it_is_decoded(tmp_path: Path) -> None:
+    size, n_frames = 512, 50
+    noise = np.random.default_rng(0).bytes(3 * size * size * n_frames)
+    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{size}x{size}", "-r", "10", "-i", "-"]
+    long = tmp_path / "long.mkv"
+    made = [ffmpeg_command(), "-loglevel", "error", *raw, "-c:v", "ffv1", "-g", "1", "-pix_fmt", "bgr0", str(long)]
+    subprocess.run(made, input=noise, check=True)
+    assert long.stat().st_size > 16 << 20
+    (tmp_path / "short.mkv").write_bytes(b"none")
+    listener = Advances()
+    sources = {source.name: source for source in list_sources([tmp_path])}
+    journal = Journal(tmp_path / "journal", Maker("mean-1", "", 4))
+    embed_sources(sources, InTens(), journal, reading=Reading(), progress=listener)
+    assert listener.stages == ["decoding", "embedding"]
+    assert sum(listener.came) == pytest.approx(2)
+    assert sum(0 < n < 0.5 for n in listener.came) > 2
