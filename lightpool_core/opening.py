@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from lightpool_core.embedding.checkpoint import Checkpoint
-from lightpool_core.embedding.embedder import Embedder
+from lightpool_core.embedding.checkpoint import Checkpoint, is_intact
+from lightpool_core.embedding.embedder import Embedder, has_weights
 from lightpool_core.errors import CorruptPool, EmbedderMismatch, PoolExists, PoolLocked, SettingsError, SourceNotFound
 from lightpool_core.pool.datapool import CHECKPOINT_NAME, Datapool
 from lightpool_core.pool.lock import LOCK_NAMES, Wait, writing
@@ -133,9 +133,12 @@ def embedder_of(pool: Datapool, settings: Settings) -> Embedder:
     Raises EmbedderMismatch where it is another one.
     """
     wanted: Embedder = make("embedder", settings.embedder, device=settings.device)
+    own_name = Settings.read(pool.path).embedder.name
+    if settings.embedder.name == own_name and _needs_nothing(pool, wanted):
+        return wanted
     checkpoint = _checkpoint(pool)
     made_by = PluginChoice(checkpoint.embedder, checkpoint.options)
-    if is_file(made_by.name) and made_by.name not in {settings.embedder.name, Settings.read(pool.path).embedder.name}:
+    if is_file(made_by.name) and made_by.name not in {settings.embedder.name, own_name}:
         raise EmbedderMismatch(  # told without running what nobody asked for
             f"{pool.path} was embedded by {made_by.name}, which its settings do not name;"
             f" if you trust that file, name it in {pool.path / SETTINGS_NAME}"
@@ -151,6 +154,12 @@ def embedder_of(pool: Datapool, settings: Settings) -> Embedder:
         )
     _verify(pool, made_by, settings.embedder, wanted)
     return wanted
+
+
+def _needs_nothing(pool: Datapool, embedder: Embedder) -> bool:
+    """True for an embedder without weights that made the pool: to read the checkpoint would only import torch."""
+    is_own = not has_weights(embedder) and embedder.fingerprint == pool.version.fingerprint
+    return is_own and is_intact(pool.path / CHECKPOINT_NAME)
 
 
 def _checkpoint(pool: Datapool) -> Checkpoint:

@@ -11,6 +11,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -138,10 +139,17 @@ def _module_from_file(file: Path) -> types.ModuleType:
     return module
 
 
-def _entry_points(kind: Kind) -> list[Any]:
+def _entry_points(kind: Kind) -> tuple[Any, ...]:
+    folders = [Path(folder) for folder in sys.path]
+    return _scanned(_GROUPS[kind], tuple((folder, folder.stat().st_mtime_ns) for folder in folders if folder.exists()))
+
+
+@cache
+def _scanned(group: str, folders: tuple[tuple[Path, int], ...]) -> tuple[Any, ...]:
+    """What the distributions in `folders` offer, which have been as they are since then."""
     import entrypoints
 
-    return list(entrypoints.get_group_all(_GROUPS[kind]))
+    return tuple(entrypoints.get_group_all(group, [str(folder) for folder, _ in folders]))
 
 
 def _origin(point: Any) -> str:

@@ -8,6 +8,7 @@ import shutil
 import pytest
 
 from lightpool_core.embedding.checkpoint import Checkpoint
+from tests import touchy
 
 PARTS = ["datapool.toml", "datapool_latest.csv", "checkpoint_latest.ckpt", "history", "sources", "runs", "index"]
 COMMANDS = {
@@ -155,9 +156,11 @@ def test_a_checkpoint_runs_no_file_that_nobody_named(lightpool, pool, tmp_path, 
     path = pool / "checkpoint_latest.ckpt"
     dataclasses.replace(Checkpoint.read(path), embedder=f"{evil}:Evil").write(path)
     draw(tmp_path / "new" / "a.png", 77)
-    said = lightpool.fails("append", "--pool", pool, "--input", tmp_path / "new")
+    other = f"{touchy.__file__}:Touchy"
+    said = lightpool.fails("append", "--pool", pool, "--input", tmp_path / "new", "--embedder", other)
     assert str(evil) in said
     assert "do not name" in said
+    assert lightpool.append(pool, "--input", tmp_path / "new")["samples"]["candidates"] == 1
     assert not mark.exists()
 
 

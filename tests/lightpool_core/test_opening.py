@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from lightpool_core.embedding.checkpoint import Checkpoint
 from lightpool_core.errors import SourceNotFound
 from lightpool_core.media.source import Source
-from lightpool_core.opening import create, described, discard, is_pool
+from lightpool_core.opening import create, described, discard, embedder_of, is_pool
+from lightpool_core.pool.datapool import CHECKPOINT_NAME
 from lightpool_core.pool.ledger import Outcome, rows_of
 from lightpool_core.pool.lock import writing
 from lightpool_core.settings import PluginChoice, Settings
@@ -68,3 +70,20 @@ def test_what_a_lock_left_is_in_nobodys_way(tmp_path: Path, soft_lock: bool) -> 
     with writing(tmp_path / "pool"):
         pass
     assert is_pool(create(tmp_path / "pool", settings).path)
+
+
+def test_an_embedder_without_weights_needs_no_checkpoint_and_a_damaged_one_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(embedder=PluginChoice("gist"))
+    pool = create(tmp_path / "pool", settings)
+    path = pool.path / CHECKPOINT_NAME
+    whole, reads = Checkpoint.read(path), []
+    read = Checkpoint.read
+    monkeypatch.setattr(Checkpoint, "read", lambda path: reads.append(path) or read(path))
+    assert embedder_of(pool, settings).fingerprint == pool.version.fingerprint
+    assert reads == []
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"embedder", b"EMBEDDER", 1))
+    assert embedder_of(pool, settings).fingerprint == pool.version.fingerprint
+    assert read(path) == whole

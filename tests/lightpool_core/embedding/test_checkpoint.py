@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from lightpool_core.embedding.checkpoint import Checkpoint
+from lightpool_core.embedding.checkpoint import Checkpoint, is_intact
 from lightpool_core.errors import CorruptPool, EmbedderMismatch, PoolError
 from lightpool_plugins.embedders.gist import Gist
 
@@ -117,3 +117,22 @@ def test_torchscript_which_is_code_is_refused(tmp_path: Path) -> None:
     torch.jit.script(Plain()).save(str(tmp_path / "script.ckpt"))  # type: ignore[no-untyped-call]
     with pytest.raises(CorruptPool, match="cannot be read"):
         Checkpoint.read(tmp_path / "script.ckpt")
+
+
+@pytest.mark.parametrize("flipped", range(0, 40, 3))
+def test_a_file_is_intact_until_a_bit_of_its_content_flips(flipped: int, tmp_path: Path) -> None:
+    path = tmp_path / "c.ckpt"
+    Checkpoint.of("weighted", {}, Weighted()).write(path)
+    assert is_intact(path)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"fingerprint") + flipped
+    content[at] ^= 1
+    path.write_bytes(content)
+    assert not is_intact(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"no archive", None])
+def test_what_is_no_checkpoint_is_not_intact(content: bytes | None, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "c.ckpt").write_bytes(content)
+    assert not is_intact(tmp_path / "c.ckpt")
