@@ -20,11 +20,13 @@ from lightpool_core.pool.datapool import CHECKPOINT_NAME, Datapool
 from lightpool_core.pool.lock import LOCK_NAMES, Wait, writing
 from lightpool_core.pool.repair import recover, repair
 from lightpool_core.registry import is_file, make, same_results
-from lightpool_core.replacing import is_gone, sync
+from lightpool_core.replacing import is_gone, replacing, sync
 from lightpool_core.selection.strategy_config import parsed_strategies
 from lightpool_core.settings import SETTINGS_NAME, PluginChoice, Settings
 
 _HERE = socket.gethostname()
+_MOVING = ".moving"
+"""Begins the name of the file that says what is moved into an empty folder, by whom, until all of it is there."""
 
 
 def is_pool(path: Path) -> bool:
@@ -36,7 +38,8 @@ def check_free(path: Path) -> None:
     """Raise PoolExists unless a pool can be made in the folder `path`."""
     if is_pool(path):
         raise PoolExists(f"{path} is a datapool already; grow it with: lightpool append --pool {path}")
-    if path.exists() and (not path.is_dir() or any(part.name not in LOCK_NAMES for part in path.iterdir())):
+    passed_over = LOCK_NAMES | {name for moving, names in _half_moved(path) for name in (moving.name, *names)}
+    if path.exists() and (not path.is_dir() or any(part.name not in passed_over for part in path.iterdir())):
         raise PoolExists(f"{path} exists and is no datapool; choose a name that is free")
 
 
@@ -53,6 +56,7 @@ def create(path: str | Path, settings: Settings) -> Datapool:
     checkpoint = Checkpoint.of(settings.embedder.name, settings.embedder.options, embedder)
     path.parent.mkdir(parents=True, exist_ok=True)
     _clear_workshops(path)
+    _clear_half_moved(path)
     # Made beside its place and moved there whole: a folder is a pool, or it is not there.
     prefix = f".{path.name}.{_HERE}-{os.getpid()}."
     with tempfile.TemporaryDirectory(prefix=prefix, dir=path.parent, ignore_cleanup_errors=True) as workshop:
@@ -77,9 +81,42 @@ def _move(made: Path, path: Path) -> None:
         return
     # It is empty, and perhaps somebody stands in it. Folders go first, for none can be moved over that of another
     # command; the mark of a pool comes last.
-    for part in sorted(made.iterdir(), key=lambda part: (part.name == SETTINGS_NAME, part.is_file(), part.name)):
-        part.replace(path / part.name)
-    sync(path)
+    parts = sorted(made.iterdir(), key=lambda part: (part.name == SETTINGS_NAME, part.is_file(), part.name))
+    moving = path / f"{_MOVING}.{_HERE}-{os.getpid()}"
+    with replacing(moving) as new:
+        new.write_text("\n".join(part.name for part in parts))
+    try:
+        for part in parts:
+            part.replace(path / part.name)
+        sync(path)
+    except OSError:
+        for part in [part for part in parts if not part.exists()]:
+            _remove(path / part.name)
+        raise
+    finally:
+        moving.unlink()
+
+
+def _clear_half_moved(path: Path) -> None:
+    """Take away the parts of a pool whose maker was cut off while it moved them into the folder `path`."""
+    for moving, names in list(_half_moved(path)):
+        for name in [] if is_pool(path) else names:
+            _remove(path / name)
+        moving.unlink()
+
+
+def _half_moved(path: Path) -> Iterator[tuple[Path, list[str]]]:
+    """What processes of this machine that are gone were moving into the folder `path`, and the file that says so."""
+    for moving in path.glob(f"{_MOVING}.{glob.escape(_HERE)}-*"):
+        if is_gone(moving.name.rpartition("-")[2]):
+            yield moving, [Path(name).name for name in moving.read_text().splitlines()]
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _clear_workshops(path: Path) -> None:
@@ -96,10 +133,7 @@ def discard(path: Path) -> None:
         if pool.version.number or len(pool.ledger):
             return
         for part in sorted(path.iterdir(), key=lambda part: part.name != SETTINGS_NAME):  # without these it is none
-            if part.is_dir():
-                shutil.rmtree(part)
-            else:
-                part.unlink()
+            _remove(part)
 
 
 def _check_places(settings: Settings) -> None:
@@ -120,6 +154,7 @@ def opened_for_writing(path: Path, wait: Wait | None = None) -> Iterator[Datapoo
     Datapool.open(path)
     with writing(path, wait):
         _clear_workshops(path)
+        _clear_half_moved(path)
         pool = Datapool.open(path)
         repair(pool)
         if not (path / CHECKPOINT_NAME).exists():

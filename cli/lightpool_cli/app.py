@@ -8,13 +8,11 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from lightpool_cli import append, check, console, demo, history, info, init, plugins, select
+from lightpool_cli import STOPPED, append, check, console, demo, history, info, init, plugins, select
 from lightpool_cli.signals import Stopping
 
 # Typer hands on the exceptions of Click, its own copy or the installed one, without naming this base.
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
-
-_STOPPED = "stopped; nothing is lost: run the same command again to go on"
 
 app = typer.Typer(
     name="lightpool",
@@ -61,7 +59,7 @@ def main() -> None:
 
     143 for SIGTERM, 129 for SIGHUP.
     """
-    with Stopping(_STOPPED) as stopping:
+    with Stopping(STOPPED) as stopping:
         code = _run(stopping)
     sys.exit(code)
 

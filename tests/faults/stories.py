@@ -30,6 +30,8 @@ class Story:
     before: tuple[Step, ...]
     cut: Step
     again: Step
+    in_folder: bool = False
+    """Whether the folder of the pool is there before everything, empty."""
 
 
 def _repeated(before: tuple[Step, ...], step: Step) -> Story:
@@ -38,6 +40,7 @@ def _repeated(before: tuple[Step, ...], step: Step) -> Story:
 
 STORIES = {
     "init": Story((), ("init", "--input", 0, "--embedder", "gist"), _append(0)),
+    "init in an empty folder": Story((), ("init", "--embedder", "gist"), _append(0), in_folder=True),
     "first append": _repeated((), _append(0)),
     "append": _repeated(_GROWN[:1], _append(1)),
     "append with embeddings": _repeated(_GROWN[:1], _append(1, "--keep-embeddings")),
@@ -118,7 +121,7 @@ class Told:
 def told_by(story: Story, commands: Commands, deliveries: tuple[Path, ...], folder: Path) -> Told:
     """Live through a story in `folder`."""
     base, root = folder / "base", folder / "root"
-    base.mkdir()
+    (base / "pool" if story.in_folder else base).mkdir(parents=True)
     told = Told(story, deliveries, base, {}, {}, ())
     for step in story.before:
         _run(commands, told.arguments(base, step))

@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+import errno
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from lightpool_core.embedding.checkpoint import Checkpoint
-from lightpool_core.errors import SourceNotFound
+from lightpool_core.errors import PoolExists, SourceNotFound
 from lightpool_core.media.source import Source
 from lightpool_core.opening import create, described, discard, embedder_of, is_pool
 from lightpool_core.pool.datapool import CHECKPOINT_NAME
 from lightpool_core.pool.ledger import Outcome, rows_of
 from lightpool_core.pool.lock import writing
-from lightpool_core.settings import PluginChoice, Settings
+from lightpool_core.settings import SETTINGS_NAME, PluginChoice, Settings
 
 
 def test_a_choice_is_described_by_its_options() -> None:
@@ -87,3 +92,39 @@ def test_an_embedder_without_weights_needs_no_checkpoint_and_a_damaged_one_is_ma
     path.write_bytes(content.replace(b"embedder", b"EMBEDDER", 1))
     assert embedder_of(pool, settings).fingerprint == pool.version.fingerprint
     assert read(path) == whole
+
+
+def test_a_pool_that_cannot_be_moved_into_an_empty_folder_leaves_it_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pool").mkdir()
+    replace = Path.replace
+
+    def failing(self: Path, target: Path) -> Path:
+        if target == tmp_path / "pool" / SETTINGS_NAME:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+        return replace(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", failing)
+        with pytest.raises(OSError, match="No space"):
+            create(tmp_path / "pool", Settings(embedder=PluginChoice("gist")))
+    assert list(tmp_path.rglob("*")) == [tmp_path / "pool"]
+    assert is_pool(create(tmp_path / "pool", Settings(embedder=PluginChoice("gist"))).path)
+
+
+def test_nothing_of_somebody_else_goes_with_a_pool_that_was_half_moved(tmp_path: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    pool = tmp_path / "pool"
+    (pool / "history").mkdir(parents=True)
+    (pool / f".moving.{socket.gethostname()}-{gone.pid}").write_text("history\n../else.txt")
+    (pool / "mine.txt").write_text("mine")
+    (tmp_path / "else.txt").write_text("else")
+    with pytest.raises(PoolExists, match="is no datapool"):
+        create(pool, Settings(embedder=PluginChoice("gist")))
+    assert (pool / "history").exists()
+    (pool / "mine.txt").unlink()
+    assert is_pool(create(pool, Settings(embedder=PluginChoice("gist"))).path)
+    assert (tmp_path / "else.txt").read_text() == "else"
+    assert not list(pool.glob(".moving*"))
