@@ -14,6 +14,7 @@ from PIL import Image
 
 from lightpool_core.errors import SourceError
 from lightpool_core.media.video import VideoStream
+from lightpool_core.replacing import sync
 
 _LONGEST = 255
 """Bytes of a name in a folder."""
@@ -31,9 +32,10 @@ class Picked:
 def write_samples(samples: Sequence[Picked], folder: str | Path) -> None:
     """Write `samples` under their names into `folder`: images as they are, frames as PNG at full resolution.
 
-    Raises SourceError where a raw file has gone, or `folder` cannot be written to.
+    They are on the disk afterwards. Raises SourceError where a raw file has gone, or `folder` cannot be written to.
     """
     root = output_folder(folder)
+    written: list[Path] = []
     try:
         for file, group in groupby(sorted(samples, key=lambda s: str(s.file)), key=lambda s: s.file):
             targets = {sample.frame: _target(root, sample.filename) for sample in group}
@@ -41,8 +43,16 @@ def write_samples(samples: Sequence[Picked], folder: str | Path) -> None:
                 shutil.copyfile(file, targets[None])
             else:
                 _write_frames(file, {index: path for index, path in targets.items() if index is not None})
+            written += targets.values()
+        sync(*written, *_folders(written, root))
     except OSError as error:
         raise SourceError(f"samples cannot be written to {folder}: {error}") from error
+
+
+def _folders(files: Sequence[Path], root: Path) -> list[Path]:
+    """Those that `files` lie in, down from the one that `root` lies in."""
+    inner = {folder for file in files for folder in file.parents if folder.is_relative_to(root)}
+    return [*sorted(inner, reverse=True), root.parent] if files else []
 
 
 def output_folder(folder: str | Path) -> Path:

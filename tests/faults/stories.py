@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -13,7 +13,7 @@ from tests.faults.crashes import Crash, leftovers, shown, versions
 from tests.faults.cutting import Commands
 
 Step: TypeAlias = tuple[object, ...]
-"""Arguments of a command; a number stands for a delivery."""
+"""Arguments of a command; a number stands for a delivery, a path for one beside the pool."""
 
 
 def _append(delivery: int, *options: str) -> Step:
@@ -32,6 +32,8 @@ class Story:
     again: Step
     in_folder: bool = False
     """Whether the folder of the pool is there before everything, empty."""
+    damaged: tuple[str, ...] = ()
+    """What is damaged before the command, below the pool."""
 
 
 def _repeated(before: tuple[Step, ...], step: Step) -> Story:
@@ -45,6 +47,11 @@ STORIES = {
     "append": _repeated(_GROWN[:1], _append(1)),
     "append with embeddings": _repeated(_GROWN[:1], _append(1, "--keep-embeddings")),
     "append without history": _repeated(_GROWN, _append(2, "--no-keep-history")),
+    "append with output": _repeated(_GROWN[:1], _append(1, "--output", Path("chosen"))),
+    "repair": replace(
+        _repeated(_GROWN, ("check", "--repair")),
+        damaged=("datapool_latest.csv", ".latest.json", "checkpoint_latest.ckpt"),
+    ),
     "restore": _repeated(_GROWN, ("history", "restore", "1")),
 }
 
@@ -62,10 +69,13 @@ class Told:
     new: dict[int, str]
     shown: tuple[object, ...]
     """What is told in the end."""
+    beside: dict[str, bytes]
+    """What lies beside the pool in the end, by name."""
 
     def arguments(self, root: Path, step: Step) -> Step:
         """Of a command whose pool lies in `root`."""
         given = tuple(self.deliveries[part] if isinstance(part, int) else part for part in step)
+        given = tuple(root / part if isinstance(part, Path) else part for part in given)
         return (*given, "--pool", root / "pool")
 
     def cut(self, root: Path) -> Step:
@@ -99,6 +109,8 @@ class Told:
         known = self.old | self.new
         if max(found) not in {max(self.old, default=0), max(self.new)}:
             yield f"versions {sorted(found)}"
+        if max(found) == max(self.new) > max(self.old, default=0) and beside(root) != self.beside:
+            yield "what it wrote beside the pool is not whole"
         if wrong := [number for number in found if found[number] != known.get(number)]:
             yield f"versions {wrong} hold something else"
 
@@ -113,6 +125,8 @@ class Told:
             yield f"ends with versions {sorted(found)}"
         if shown(root / "pool") != self.shown[1:]:
             yield "ends with another CSV or ledger"
+        if beside(root) != self.beside:
+            yield "ends with something else beside the pool"
         if left := list(leftovers(root)):
             yield f"leaves {left}"
         yield from map(str, findings_in(root / "pool"))
@@ -122,10 +136,12 @@ def told_by(story: Story, commands: Commands, deliveries: tuple[Path, ...], fold
     """Live through a story in `folder`."""
     base, root = folder / "base", folder / "root"
     (base / "pool" if story.in_folder else base).mkdir(parents=True)
-    told = Told(story, deliveries, base, {}, {}, ())
+    told = Told(story, deliveries, base, {}, {}, (), {})
     for step in story.before:
         _run(commands, told.arguments(base, step))
     old = versions(base / "pool") if story.before else {}
+    for name in story.damaged:
+        (base / "pool" / name).write_bytes((base / "pool" / name).read_bytes()[:-7])
     _run(commands, told.cut(told.fresh(root)))
     new = versions(root / "pool")
     if story.again != story.cut:
@@ -133,7 +149,14 @@ def told_by(story: Story, commands: Commands, deliveries: tuple[Path, ...], fold
     final = versions(root / "pool")
     if not old:  # the pool is there before it has anything
         old = {0: final[0]}
-    return Told(story, deliveries, base, old, new, (final[max(final)], *shown(root / "pool")))
+    return Told(story, deliveries, base, old, new, (final[max(final)], *shown(root / "pool")), beside(root))
+
+
+def beside(root: Path) -> dict[str, bytes]:
+    """The files below `root` that do not belong to the pool."""
+    files = (path for path in root.rglob("*") if path.is_file())
+    named = {path.relative_to(root).as_posix(): path.read_bytes() for path in files}
+    return {name: content for name, content in named.items() if not name.startswith(("pool/", ".pool."))}
 
 
 def _run(commands: Commands, arguments: Step) -> None:
