@@ -17,16 +17,20 @@ from lightpool_core.embedding.checkpoint import Checkpoint, is_intact
 from lightpool_core.embedding.embedder import Embedder, has_weights
 from lightpool_core.errors import CorruptPool, EmbedderMismatch, PoolExists, PoolLocked, SettingsError, SourceNotFound
 from lightpool_core.pool.datapool import CHECKPOINT_NAME, Datapool
+from lightpool_core.pool.delta_log import TABLES
+from lightpool_core.pool.latest import CSV_NAME, MARK_NAME
 from lightpool_core.pool.lock import LOCK_NAMES, Wait, writing
 from lightpool_core.pool.repair import recover, repair
 from lightpool_core.registry import is_file, make, same_results
-from lightpool_core.replacing import is_gone, replacing, sync
+from lightpool_core.replacing import is_gone, sync
 from lightpool_core.selection.strategy_config import parsed_strategies
 from lightpool_core.settings import SETTINGS_NAME, PluginChoice, Settings
 
 _HERE = socket.gethostname()
 _MOVING = ".moving"
-"""Begins the name of the file that says what is moved into an empty folder, by whom, until all of it is there."""
+"""Begins the name of the file that says who moves a pool into an empty folder, until all of it is there."""
+_PARTS = frozenset({SETTINGS_NAME, CHECKPOINT_NAME, CSV_NAME, MARK_NAME, *TABLES})
+"""What an empty pool consists of."""
 
 
 def is_pool(path: Path) -> bool:
@@ -38,7 +42,8 @@ def check_free(path: Path) -> None:
     """Raise PoolExists unless a pool can be made in the folder `path`."""
     if is_pool(path):
         raise PoolExists(f"{path} is a datapool already; grow it with: lightpool append --pool {path}")
-    passed_over = LOCK_NAMES | {name for moving, names in _half_moved(path) for name in (moving.name, *names)}
+    half_moved = {mark.name for mark in _half_moved(path)}
+    passed_over = LOCK_NAMES | half_moved | (_PARTS if half_moved else set())
     if path.exists() and (not path.is_dir() or any(part.name not in passed_over for part in path.iterdir())):
         raise PoolExists(f"{path} exists and is no datapool; choose a name that is free")
 
@@ -83,13 +88,13 @@ def _move(made: Path, path: Path) -> None:
     # command; the mark of a pool comes last.
     parts = sorted(made.iterdir(), key=lambda part: (part.name == SETTINGS_NAME, part.is_file(), part.name))
     moving = path / f"{_MOVING}.{_HERE}-{os.getpid()}"
-    with replacing(moving) as new:
-        new.write_text("\n".join(part.name for part in parts))
+    moving.touch()
+    sync(path)
     try:
         for part in parts:
             part.replace(path / part.name)
         sync(path)
-    except OSError:
+    except BaseException:
         for part in [part for part in parts if not part.exists()]:
             _remove(path / part.name)
         raise
@@ -99,17 +104,16 @@ def _move(made: Path, path: Path) -> None:
 
 def _clear_half_moved(path: Path) -> None:
     """Take away the parts of a pool whose maker was cut off while it moved them into the folder `path`."""
-    for moving, names in list(_half_moved(path)):
-        for name in [] if is_pool(path) else names:
+    for moving in _half_moved(path):
+        for name in () if is_pool(path) else _PARTS:
             _remove(path / name)
         moving.unlink()
 
 
-def _half_moved(path: Path) -> Iterator[tuple[Path, list[str]]]:
-    """What processes of this machine that are gone were moving into the folder `path`, and the file that says so."""
-    for moving in path.glob(f"{_MOVING}.{glob.escape(_HERE)}-*"):
-        if is_gone(moving.name.rpartition("-")[2]):
-            yield moving, [Path(name).name for name in moving.read_text().splitlines()]
+def _half_moved(path: Path) -> list[Path]:
+    """The files that say that processes of this machine that are gone were moving a pool into the folder `path`."""
+    marks = path.glob(f"{_MOVING}.{glob.escape(_HERE)}-*")
+    return [mark for mark in marks if is_gone(mark.name.rpartition("-")[2])]
 
 
 def _remove(path: Path) -> None:

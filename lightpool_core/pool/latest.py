@@ -17,7 +17,7 @@ from lightpool_core.arrays import Embeddings, Labels
 from lightpool_core.replacing import replacing
 
 CSV_NAME = "datapool_latest.csv"
-_MARK = ".latest.json"
+MARK_NAME = ".latest.json"
 _BLOCK = 8192
 _NEEDS_QUOTES = frozenset(',"\r\n')
 
@@ -44,7 +44,7 @@ def is_current(pool: Path, version: int) -> bool:
 def shown(pool: Path) -> int | None:
     """The version that the CSV of `pool` shows; None where it is not there, or not as it was written."""
     try:
-        mark = json.loads((pool / _MARK).read_text())
+        mark = json.loads((pool / MARK_NAME).read_text())
         version = mark["version"]
         return version if type(version) is int and mark == _mark(pool / CSV_NAME, version) else None
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
@@ -53,14 +53,14 @@ def shown(pool: Path) -> int | None:
 
 def mark_current(pool: Path, version: int) -> None:
     """Note that the CSV of `pool` shows `version` as it lies there now."""
-    with replacing(pool / _MARK) as new:
+    with replacing(pool / MARK_NAME) as new:
         new.write_text(json.dumps(_mark(pool / CSV_NAME, version)))
 
 
 def remove(pool: Path) -> None:
     """Take the CSV away, for pools that want none."""
     (pool / CSV_NAME).unlink(missing_ok=True)
-    (pool / _MARK).unlink(missing_ok=True)
+    (pool / MARK_NAME).unlink(missing_ok=True)
 
 
 def _mark(path: Path, version: int) -> dict[str, int]:

@@ -11,8 +11,10 @@ from tests.faults.crashes import Crash, Recorder, leftovers, recorded
 from tests.faults.cutting import GO_ON, HALF, KILL, sampled
 from tests.faults.stories import STORIES, Told
 
-SAMPLED = 8
-"""Crashes that are looked at of each command; the long run looks at all."""
+SAMPLED = 5
+"""Crashes of each command after which the next one is given; the long run gives it after all."""
+ALL = ("append", "restore")
+"""Commands of which every crash is looked at in any case."""
 KILLED = 3
 
 
@@ -20,6 +22,7 @@ KILLED = 3
 class Recording:
     """A story during which every crash was written down."""
 
+    name: str
     told: Told
     root: Path
     recorder: Recorder
@@ -34,7 +37,7 @@ def recording(request, commands, tell, tmp_path_factory):
     ended, recorder = recorded(commands, root, folder / "crashes", *told.cut(root))
     assert ended.code == 0, ended.said
     empty = {path for path in recorder.unsynced if path.exists() and not path.stat().st_size}
-    yield Recording(told, root, recorder, frozenset(recorder.unsynced - empty))
+    yield Recording(request.param, told, root, recorder, frozenset(recorder.unsynced - empty))
     shutil.rmtree(folder)
 
 
@@ -48,6 +51,14 @@ def test_what_a_command_leaves_is_on_the_disk(recording):
         for place in recording.recorder.hasty
         if place.relative_to(recording.root).parts[-2] not in {"history", "sources", "_delta_log"}
     ] == []
+
+
+def test_a_command_cut_anywhere_leaves_a_pool_at_the_old_or_the_new_version(recording):
+    crashes = recording.recorder.crashes
+    looked_at = crashes if recording.name in ALL else sampled(crashes, SAMPLED)
+    wrong = {crash.how: list(recording.told.broken(crash.folder, power=crash.power)) for crash in looked_at}
+    assert {how: wrongs for how, wrongs in wrong.items() if wrongs} == {}
+    assert len(looked_at) > 200 or recording.name != "append"
 
 
 def test_a_command_cut_anywhere_leaves_a_whole_pool_that_the_next_one_completes(recording, commands):
