@@ -45,6 +45,8 @@ def check_free(path: Path) -> None:
     half_moved = {mark.name for mark in _half_moved(path)}
     passed_over = LOCK_NAMES | half_moved | (_PARTS if half_moved else set())
     if path.exists() and (not path.is_dir() or any(part.name not in passed_over for part in path.iterdir())):
+        if marks := {mark.name for mark in path.glob(f"{_MOVING}.*")} - half_moved:
+            raise PoolExists(f"{path} is being made, says {min(marks)}; if that process is gone, empty the folder")
         raise PoolExists(f"{path} exists and is no datapool; choose a name that is free")
 
 

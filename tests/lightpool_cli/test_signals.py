@@ -220,19 +220,20 @@ def test_stopped_in_its_commit_a_restore_has_happened_or_not(place, lightpool):
     assert len((pool / "datapool_latest.csv").read_text().splitlines()) == 2
 
 
-def test_stopped_while_it_is_being_imported_a_command_says_so_too(tmp_path):
-    code = """
-import os, signal, sys
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_stopped_while_it_is_being_imported_a_command_says_so_too(number, tmp_path):
+    code = f"""
+import os, sys
 class Interrupted:
     def find_spec(self, name, *_):
         if name == "typer":
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), {number:d})
 sys.meta_path.insert(0, Interrupted())
 from lightpool_cli.__main__ import main
 main()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", f"{LAST_WORDS}\n")
+    assert (done.returncode, done.stdout, done.stderr) == (128 + number, "", f"{LAST_WORDS}\n")
 
 
 def test_what_was_to_be_ignored_is(place):

@@ -126,3 +126,12 @@ def test_nothing_of_somebody_else_goes_with_a_pool_that_was_half_moved(tmp_path:
     (pool / "mine.txt").unlink()
     assert is_pool(create(pool, Settings(embedder=PluginChoice("gist"))).path)
     assert not list(pool.glob(".moving*"))
+
+
+def test_of_a_pool_that_another_machine_was_moving_it_is_said_what_to_do(tmp_path: Path) -> None:
+    pool = tmp_path / "pool"
+    (pool / "history").mkdir(parents=True)
+    (pool / ".moving.elsewhere-12").write_text("../../else")
+    with pytest.raises(PoolExists, match=r"\.moving\.elsewhere-12; if that process is gone, empty the folder"):
+        create(pool, Settings(embedder=PluginChoice("gist")))
+    assert sorted(part.name for part in pool.iterdir()) == [".moving.elsewhere-12", "history"]
