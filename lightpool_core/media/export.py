@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from lightpool_core.errors import SourceError
+from lightpool_core.errors import SourceError, failure
 from lightpool_core.media.video import VideoStream
 from lightpool_core.replacing import sync
 
@@ -46,7 +46,7 @@ def write_samples(samples: Sequence[Picked], folder: str | Path) -> None:
             written += targets.values()
         sync(*written, *_folders(written, root))
     except OSError as error:
-        raise SourceError(f"samples cannot be written to {folder}: {error}") from error
+        raise SourceError(f"samples cannot be written to {folder}: {failure(error)}") from error
 
 
 def _folders(files: Sequence[Path], root: Path) -> list[Path]:
@@ -61,7 +61,7 @@ def output_folder(folder: str | Path) -> Path:
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SourceError(f"samples cannot be written to {folder}: {error.strerror}") from error
+        raise SourceError(f"samples cannot be written to {folder}: {failure(error)}") from error
     return root
 
 

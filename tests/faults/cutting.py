@@ -17,6 +17,8 @@ from typing import IO, TypeAlias, TypeVar
 
 Thing = TypeVar("Thing")
 
+LONG = bool(os.environ.get("LIGHTPOOL_LONG"))
+"""Everything is to be tried, and not a sample."""
 GO_ON = 0
 HALF = -1
 KILL = -2
@@ -52,7 +54,7 @@ class Ended:
 
 def sampled(things: Sequence[Thing], n: int) -> Sequence[Thing]:
     """`n` of them, spread evenly, the last included; in a long run all."""
-    if os.environ.get("LIGHTPOOL_LONG") == "1" or len(things) <= n:
+    if LONG or len(things) <= n:
         return things
     return [things[round(i * (len(things) - 1) / (n - 1))] for i in range(n)]
 

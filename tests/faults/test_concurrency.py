@@ -29,10 +29,10 @@ from lightpool_core.pool.checking import findings_in
 from lightpool_core.pool.history import History
 from lightpool_core.pool.table import Table
 from tests.faults import writers
+from tests.faults.cutting import LONG
 from tests.faults.writers import overrides
 
 ROOT = Path(__file__).parents[2]
-LONG = bool(os.environ.get("LIGHTPOOL_LONG"))
 PATIENCE = 3600 if LONG else 240
 """Seconds after which processes that do not come to their end fail the test."""
 

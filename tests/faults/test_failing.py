@@ -6,7 +6,7 @@ import re
 import pytest
 
 from tests.faults.crashes import versions
-from tests.faults.cutting import GO_ON, sampled
+from tests.faults.cutting import GO_ON, LONG, sampled
 from tests.faults.stories import STORIES
 
 FAILING = {
@@ -26,7 +26,7 @@ SAMPLED = 4
 
 
 @pytest.mark.parametrize("number", FAILING, ids=errno.errorcode.get)
-@pytest.mark.parametrize("name", sampled(list(STORIES), 3))
+@pytest.mark.parametrize("name", STORIES if LONG else ["append", "append without history", "restore"])
 def test_a_failing_disk_is_named_in_one_line_and_costs_nothing(name, number, commands, tell, tmp_path):
     told = tell(name)
     root = told.fresh(tmp_path / "root")
