@@ -20,6 +20,7 @@ from lightpool_core.pool.checks.samples import ledger_findings, name_findings, n
 from lightpool_core.pool.checks.views import checkpoint_findings, csv_findings, pool_digests, settings_findings
 from lightpool_core.pool.datapool import Datapool
 from lightpool_core.pool.delta_log import TABLES, log_numbers
+from lightpool_core.pool.enclosure import enclosure_findings
 from lightpool_core.pool.finding import COMPLETES, Finding, damaged, said, warning
 from lightpool_core.pool.under_way import begun, forgets
 from lightpool_core.settings import SETTINGS_NAME, Settings
@@ -30,11 +31,13 @@ Check: TypeAlias = Callable[[], Iterator[Finding]]
 def check(path: str | Path) -> list[Finding]:
     """What is wrong with the pool in the folder `path`; writes nothing, and takes no lock.
 
-    Embeddings are read block by block. Raises PoolNotFound, and PoolLocked where findings may come from a
-    command that is writing to the pool meanwhile.
+    Embeddings are read block by block. Where something leads out of the pool, nothing else is looked at. Raises
+    PoolNotFound, and PoolLocked where findings may come from a command that is writing to the pool meanwhile.
     """
     path = Path(path)
     check_there(path)
+    if leading_out := enclosure_findings(path):
+        return leading_out
     before, busy = _state(path), writer(path)
     findings = findings_in(path)
     busy = busy or writer(path) or ("" if _state(path) == before else "another command")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from lightpool_core.errors import PoolLocked
+from lightpool_core.pool.enclosure import check_enclosed
 from lightpool_core.pool.history import now
 from lightpool_core.replacing import replacing
 from lightpool_core.settings import SETTINGS_NAME, Settings
@@ -34,8 +35,10 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
 def writing(pool: Path, wait: Wait | None = None) -> Iterator[None]:
     """Hold the pool's lock. While another process holds it, wait, once `wait` was told who that is.
 
-    Without `wait` it raises PoolLocked at once. The lock of a process that is gone is free.
+    Without `wait` it raises PoolLocked at once. The lock of a process that is gone is free. Raises CorruptPool,
+    before anything in the pool is read, where it does not keep to its folder.
     """
+    check_enclosed(pool)
     lock = _acquired(pool, wait)
     holder = pool / _HOLDER
     try:

@@ -16,6 +16,7 @@ from lightpool_core.pool.checks.index import INDEX_NAME
 from lightpool_core.pool.checks.leftovers import orphans, temporaries
 from lightpool_core.pool.datapool import CHECKPOINT_NAME, Datapool
 from lightpool_core.pool.delta_log import TABLES
+from lightpool_core.pool.enclosure import enclosure_findings
 from lightpool_core.pool.finding import Finding
 from lightpool_core.pool.lock import Wait, writing
 from lightpool_core.pool.repair import recover, repair
@@ -27,11 +28,14 @@ def mend(path: str | Path, wait: Wait | None = None) -> tuple[list[Finding], lis
     """Complete what was cut off in the pool, make its views and caches again: what is mended, and what is left.
 
     Where `history/` or the ledger is damaged nothing is touched: what was made from them may be the last good
-    copy. `wait` is told what it waits for while another command writes to the pool; without, PoolLocked is raised.
+    copy. Nor is it where something leads out of the pool. `wait` is told what it waits for while another command
+    writes to the pool; without, PoolLocked is raised.
     Raises PoolNotFound, SettingsError.
     """
     path = Path(path)
     check_there(path)
+    if leading_out := enclosure_findings(path):
+        return [], leading_out
     recover(path, wait)
     with writing(path, wait):
         found = findings_in(path)

@@ -15,9 +15,12 @@ if TYPE_CHECKING:
 
 
 def recover(pool: Path, wait: Wait | None = None) -> None:
-    """Undo what a loss of power left in pieces of a commit, so that the pool can be opened. Raises PoolLocked."""
+    """Undo what a loss of power left in pieces of a commit, so that the pool can be opened.
+
+    Raises PoolLocked, and CorruptPool for a pool that does not keep to its folder.
+    """
     if begun(pool):
-        with writing(pool, wait):
+        with writing(pool, wait):  # which looks first whether a link would have this delete what lies elsewhere
             if begun(pool):  # still, so it is not of a command that was at work
                 for table in TABLES:
                     before = committed_before(pool, table)

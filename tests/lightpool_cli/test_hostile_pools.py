@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import shutil
+import signal
 
 import pytest
 
@@ -13,16 +14,32 @@ from tests import touchy
 PARTS = ["datapool.toml", "datapool_latest.csv", "checkpoint_latest.ckpt", "history", "sources", "runs", "index"]
 COMMANDS = {
     "append": "append --pool {pool} --process-all",
+    "check": "check --pool {pool}",
     "info": "info --pool {pool}",
+    "list": "history list --pool {pool}",
+    "repair": "check --repair --pool {pool}",
     "restore": "history restore 1 --pool {pool}",
     "select": "select --pool {pool}",
     "show": "history show 1 --pool {pool} --filenames",
+    "why": "history show 1 --pool {pool} --why first/0.png",
 }
 RAN = "from pathlib import Path\nPath({mark!r}).touch()\n"
 
 
 def arguments(command, pool):
     return [part.format(pool=pool) for part in COMMANDS[command].split()]
+
+
+def refused(lightpool, pool, command):
+    """What the command says, which has to fail: in one line, or in one finding."""
+    if command not in ("check", "repair"):
+        return lightpool.fails(*arguments(command, pool))
+    done = lightpool.attempt(*arguments(command, pool))
+    assert (done.code, done.err) == (1, "")
+    found, last = done.lines
+    assert found.startswith("damaged: ")
+    assert last == f"{pool} is damaged"
+    return found
 
 
 def rewrite_log(pool, change, table="history"):
@@ -56,10 +73,65 @@ def test_a_link_in_a_pool_is_refused_and_what_it_leads_to_stays(lightpool, pool,
         place.unlink(missing_ok=True)
         place.symlink_to(outside if "/" in part else outside / "file")
     before = tree(outside)
-    said = lightpool.fails(*arguments(command, pool))
+    said = refused(lightpool, pool, command)
     assert part in said
     assert "is a link" in said
     assert tree(outside) == before
+
+
+@pytest.fixture
+def unfinished(pool, outside):
+    """A pool whose `history/` is a link, and whose commit looks cut off: what the link leads to would be swept."""
+    log = outside / "rows" / "_delta_log"
+    log.mkdir(parents=True)
+    for name in ("mine.checkpoint.parquet", f"{7:020}.json", f"{8:020}.json", "_commit_1.json.tmp", "rows#1"):
+        (log / name).write_text("precious")
+    shutil.rmtree(pool / "history")
+    (pool / "history").symlink_to(outside / "rows")
+    (pool / ".under-way").write_text('{"prune": 0, "commits": {"history": -1, "sources": -1}}')
+    return pool
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_a_commit_that_looks_cut_off_has_nothing_deleted_elsewhere(lightpool, unfinished, outside, tree, command):
+    before = tree(outside), tree(unfinished)
+    assert f"{unfinished / 'history'}" in refused(lightpool, unfinished, command)
+    assert (tree(outside), tree(unfinished)) == before
+
+
+@pytest.fixture
+def patience():
+    """Ends a test that waits for a pipe."""
+
+    def end(*_):
+        raise AssertionError("it waits")
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.usefixtures("patience")
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+@pytest.mark.parametrize("part", [".under-way", ".lock-holder", ".lock", "history/_delta_log/_last_checkpoint"])
+def test_a_pipe_in_a_pool_makes_no_command_wait(lightpool, pool, part, command):
+    (pool / part).unlink(missing_ok=True)
+    os.mkfifo(pool / part)
+    said = refused(lightpool, pool, command)
+    assert f"{pool / part}" in said
+    assert "is neither a file nor a folder" in said
+    assert (pool / part).is_fifo()
+
+
+def test_a_check_names_all_that_leads_out_of_a_pool(lightpool, pool, outside):
+    (pool / "runs" / "extra").symlink_to(outside)
+    (pool / "index.json").symlink_to("datapool.toml")
+    (pool / "datapool_latest.csv").unlink()  # not looked at
+    found = lightpool.attempt("check", "--pool", pool, "--json").json["findings"]
+    assert [one["path"] for one in found] == [str(pool / "index.json"), str(pool / "runs" / "extra")]
+    assert {one["severity"] for one in found} == {"damaged"}
 
 
 ASKED = [("history", command) for command in sorted(COMMANDS)] + [("sources", "append"), ("sources", "info")]
@@ -77,7 +149,7 @@ def test_a_log_that_leads_out_of_the_pool_is_refused(lightpool, pool, outside, t
 
     rewrite_log(pool, lead_out, table)
     before = tree(outside), tree(pool)
-    assert "not in its folder" in lightpool.fails(*arguments(command, pool))
+    assert "not in its folder" in refused(lightpool, pool, command)
     assert tree(outside) == before[0]
     assert {"datapool.toml", *before[1]} <= {*tree(pool)}
 
