@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
@@ -52,10 +53,20 @@ class Version:
         """Raises KeyError, TypeError or ValueError for what no version wrote."""
         version = cls(**{**note, "time": datetime.fromisoformat(note["time"])})
         numbers = [version.number, version.samples, version.dim]
-        texts = [version.event, version.fingerprint, version.run, version.content]
-        if {type(number) for number in numbers} != {int} or min(numbers) < 0 or {type(text) for text in texts} != {str}:
+        texts = [version.event, version.fingerprint, version.run]
+        earlier = [] if version.restored is None else [version.restored]
+        if {type(number) for number in (*numbers, version.added, *earlier)} != {int} or min(*numbers, *earlier) < 0:
+            raise ValueError(note)
+        if {type(text) for text in texts} != {str} or not isinstance(version.counts, dict):
+            raise ValueError(note)
+        if any(number >= version.number for number in earlier) or not is_content(version.content):
             raise ValueError(note)
         return version
+
+
+def is_content(content: object) -> bool:
+    """True for what a commit notes of its rows, see `lightpool_core.pool.content`; it may be empty."""
+    return isinstance(content, str) and re.fullmatch(r"([0-9a-f]{16})?", content) is not None
 
 
 def now() -> datetime:
@@ -106,12 +117,14 @@ class History:
 
     def versions(self) -> list[Version]:
         """All that can be read and restored, oldest first."""
+        message = f"{self.pool / _TABLE} has a commit that no lightpool made; restore it from a backup"
         try:
-            return [Version.from_note(commit.note) for commit in self._commits().values()]
-        except (KeyError, TypeError, ValueError) as error:
-            raise CorruptPool(
-                f"{self.pool / _TABLE} has a commit that no lightpool made; restore it from a backup"
-            ) from error
+            versions = [Version.from_note(commit.note) for commit in self._commits().values()]
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise CorruptPool(message) from error
+        if not versions:
+            raise CorruptPool(message)
+        return versions
 
     def append(self, rows: pa.Table, version: Version) -> None:
         """Commit `version`: all of the newest, then `rows`."""

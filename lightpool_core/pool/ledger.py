@@ -10,9 +10,11 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lightpool_core.errors import CorruptPool
 from lightpool_core.media.source import Source
 from lightpool_core.pool.content import NOTHING, grown
-from lightpool_core.pool.table import Note, Table
+from lightpool_core.pool.history import is_content
+from lightpool_core.pool.table import Commit, Note, Table
 
 _TABLE = "sources"
 
@@ -104,7 +106,7 @@ class Ledger:
 
     def about(self, source: str, number: int) -> pa.Table:
         """All that was known of raw files called `source` at version `number` of the pool."""
-        commits = self._table.commits()
+        commits = self._commits()
         upto = [commit for commit in commits if commit.note["number"] <= number] or commits[:1]  # others are forgotten
         return self._table.read(SCHEMA.names, upto[-1].delta_version, pc.field("source") == source)
 
@@ -120,16 +122,36 @@ class Ledger:
 
     def newest(self) -> Note:
         """The note of the newest commit."""
-        return self._table.commits()[-1].note
+        return self._commits()[-1].note
+
+    def knows(self, number: int) -> bool:
+        """True if it can go back to what was known when version `number` of the pool was made."""
+        return any(commit.note["number"] == number for commit in self._commits())
 
     def restore(self, number: int, note: Note) -> None:
-        """Go back to what was known when version `number` of the pool was made."""
-        made = [c for c in self._table.commits() if c.note["number"] == number]
+        """Go back to what was known when version `number` of the pool was made. Raises CorruptPool."""
+        made = [c for c in self._commits() if c.note["number"] == number]
+        if not made:
+            raise CorruptPool(f"{self.pool / _TABLE} has no commit of version {number}; restore it from a backup")
         self._table.restore(made[0].delta_version, {**note, "content": made[0].note.get("content", "")})
 
     def prune(self) -> None:
         """Forget all older states of the ledger; what it knows now stays."""
         self._table.prune(self.newest())
+
+    def _commits(self) -> list[Commit]:
+        """Every commit that carries a note, oldest first, at least one."""
+        commits = self._table.commits()
+        if not commits or not all(is_note(commit.note) for commit in commits):
+            raise CorruptPool(f"{self.pool / _TABLE} has a commit that no lightpool made; restore it from a backup")
+        return commits
+
+
+def is_note(note: object) -> bool:
+    """True for what a commit of the ledger notes: which version of the pool it belongs to, and of which rows it is."""
+    if not isinstance(note, dict) or not is_content(note.get("content", "")):
+        return False
+    return type(note.get("number")) is int and note["number"] >= 0 and isinstance(note.get("run", ""), str)
 
 
 def rows_of(outcomes: Sequence[Outcome], run: str) -> pa.Table:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import parquet
 
+from lightpool_core.annotating.tables import _check_size, _text_bytes
 from lightpool_core.embedding.journal import SCRATCH_NAME
 from lightpool_core.errors import CorruptPool
 from lightpool_core.media.names import as_line
+from lightpool_core.pool import decisions, ledger
 from lightpool_core.pool.history import now
 from lightpool_core.replacing import replacing, sync
 
@@ -24,6 +27,12 @@ _DECISIONS = "decisions.parquet"
 _PENDING = "pending.parquet"
 _JOURNAL = "journal"
 _EMBEDDINGS = "embeddings"
+_NAME = re.compile(r"\d{8}T\d{6}Z(-\d+)?", re.ASCII)
+"""Of a run: its time, and a number where several began in one second."""
+_UNREADABLE = (OSError, ValueError, KeyError, pa.ArrowException)
+"""What Arrow makes of a damaged file."""
+_ROWS = 8192
+"""That are read at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +57,14 @@ class Run:
         return self.folder / _EMBEDDINGS
 
     @property
+    def pending(self) -> Path:
+        """What it owes to the ledger, while its commit is under way."""
+        return self.folder / _PENDING
+
+    @property
     def is_settled(self) -> bool:
         """False while its commit is under way, or was cut off."""
-        return not (self.folder / _PENDING).exists()
+        return not self.pending.exists()
 
     @property
     def is_reported(self) -> bool:
@@ -109,24 +123,33 @@ class Run:
         if not path.exists():
             return None
         try:
-            rows = parquet.read_table(path, filters=[("filename", "=", filename)], partitioning=None).to_pylist()
-        except (OSError, pa.ArrowException) as error:
+            for rows in decided(path):
+                row = pc.index(rows["filename"], filename).as_py()
+                if row >= 0:
+                    return dict(rows.slice(row, 1).to_pylist()[0])
+        except _UNREADABLE as error:
             reason = " ".join(str(error).split())
             raise CorruptPool(f"{path} cannot be read ({reason}); delete it to do without its reasons") from error
-        return rows[0] if rows else None
+        return None
 
     def owe(self, rows: pa.Table) -> None:
         """Note the rows that the ledger is to get once the samples are committed."""
-        with replacing(self.folder / _PENDING) as new:
+        with replacing(self.pending) as new:
             parquet.write_table(rows, new)
 
     def owed(self) -> pa.Table:
-        """The rows that the ledger may not have got yet."""
-        return parquet.read_table(self.folder / _PENDING)
+        """The rows that the ledger may not have got yet. Raises CorruptPool."""
+        try:
+            rows = list(rows_in(self.pending, ledger.SCHEMA, ledger.SCHEMA.names))
+        except _UNREADABLE as error:
+            reason = " ".join(str(error).split())
+            what = f"{self.pending} cannot be read ({reason}), and the ledger lacks what it holds"
+            raise CorruptPool(f"{what}; restore sources/ from a backup") from error
+        return pa.concat_tables([ledger.SCHEMA.empty_table(), *rows])
 
     def settle(self) -> None:
         """Nothing is owed any more: the run is complete."""
-        (self.folder / _PENDING).unlink(missing_ok=True)
+        self.pending.unlink(missing_ok=True)
 
     def discard(self) -> None:
         """Take away what it wrote, for nothing of it was committed; but for its journal, which the next run reads."""
@@ -153,6 +176,36 @@ class Run:
             shutil.rmtree(workshop)
 
 
+def decided(path: Path) -> Iterator[pa.Table]:
+    """The rows of `decisions.parquet` at `path`, see `rows_in`."""
+    return rows_in(path, decisions.SCHEMA, ["filename", "decision"])
+
+
+def rows_in(path: Path, schema: pa.Schema, needed: Collection[str]) -> Iterator[pa.Table]:
+    """The rows of the Parquet file at `path` as `schema`, some thousand at a time; columns not `needed` may be missing.
+
+    Raises OSError, ValueError or ArrowException for other columns, and for what is made to fill the memory.
+    """
+    found = parquet.read_schema(path).names
+    there = [name for name in schema.names if name in found]
+    if lacking := sorted({*needed}.difference(there)):
+        raise ValueError(f"it has no column {lacking[0]!r}")
+    texts = [name for name in there if pa.types.is_string(schema.field(name).type)]
+    with parquet.ParquetFile(path, read_dictionary=texts) as file:  # each text once, until it is known how often
+        about, n_bytes = file.metadata, 0
+        unpacked = sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
+        _check_size(path, max(unpacked, about.num_rows * len(there) * 8))
+        for batch in file.iter_batches(_ROWS, columns=there):
+            rows = pa.Table.from_batches([batch]).select(there)
+            n_bytes += sum(_text_bytes(column) for column in rows.columns if pa.types.is_dictionary(column.type))
+            _check_size(path, n_bytes)
+            rows = rows.cast(pa.schema([schema.field(name) for name in there]))
+            for name in (name for name in schema.names if name not in there):
+                rows = rows.append_column(name, pa.nulls(len(rows), schema.field(name).type))
+            rows.validate(full=True)  # texts that are no UTF-8
+            yield rows.select(schema.names)
+
+
 def age(run: str) -> tuple[str, int]:
     """Sorts the names of runs by their time, oldest first."""
     stamp, _, n = run.partition("-")
@@ -160,8 +213,8 @@ def age(run: str) -> tuple[str, int]:
 
 
 def newest_first(pool: Path) -> list[Run]:
-    """All runs whose folders are there."""
-    folders = [folder for folder in (pool / "runs").glob("*") if folder.is_dir()]
+    """All runs whose folders are there; what is called otherwise is somebody else's."""
+    folders = [folder for folder in (pool / "runs").glob("*") if _NAME.fullmatch(folder.name) and folder.is_dir()]
     return [Run(folder) for folder in sorted(folders, key=lambda folder: age(folder.name), reverse=True)]
 
 
@@ -177,4 +230,4 @@ def journals(pool: Path) -> list[Path]:
 
 def unsettled(pool: Path) -> list[Run]:
     """Runs that were cut off in their commit, oldest first."""
-    return [Run(pending.parent) for pending in sorted((pool / "runs").glob(f"*/{_PENDING}"))]
+    return [run for run in reversed(newest_first(pool)) if not run.is_settled]

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
 from pyarrow import parquet
 
+from lightpool_core.errors import CorruptPool, LightpoolError
 from lightpool_core.pool.datapool import Datapool
 from lightpool_core.pool.finding import COMPLETES, Finding, damaged, said, warning
-from lightpool_core.pool.runs import newest_first
+from lightpool_core.pool.runs import Run, decided, newest_first
+
+_LEDGER = "restore sources/ from a backup: the ledger lacks what it holds"
 
 
 def run_findings(pool: Path) -> Iterator[Finding]:
     """What is wrong with the runs, newest first."""
     for run in newest_first(pool):
         if not run.is_settled:
-            yield warning(run.folder, "the run was cut off in its commit", COMPLETES)
+            yield _unsettled_finding(pool, run)
         elif not run.is_reported:
             yield warning(run.folder, "the run was cut off", "the next append goes on from what it left")
         elif run.report() is None:
             yield damaged(run.folder / "report.json", "it cannot be read", "delete it, or restore it from a backup")
-        advice = "delete it to do without its reasons, or restore it from a backup"
-        yield from _unreadable([run.folder / "decisions.parquet"], advice)
+        if run.explained:
+            advice = "delete it to do without its reasons, or restore it from a backup"
+            yield from _unreadable(run.folder / "decisions.parquet", decided, advice)
         yield from _journal_findings(run.embeddings)
         if run.is_reported:
             continue
@@ -41,16 +45,36 @@ def lost_findings(pool: Datapool) -> Iterator[Finding]:
             return
 
 
-def _unreadable(paths: list[Path], advice: str) -> Iterator[Finding]:
-    for path in paths:
-        if not path.exists():
-            continue
-        try:
-            with parquet.ParquetFile(path) as file:
-                for _ in file.iter_batches(batch_size=8192):
-                    pass
-        except (OSError, pa.ArrowException, ValueError) as error:
-            yield damaged(path, f"it cannot be read ({said(error)})", advice)
+def _unsettled_finding(pool: Path, run: Run) -> Finding:
+    """What becomes of a run that was cut off in its commit."""
+    try:
+        run.owed()
+    except CorruptPool as error:
+        if _is_needed(pool, run):
+            return damaged(run.pending, f"it cannot be read ({said(error.__cause__ or error)})", _LEDGER)
+    return warning(run.folder, "the run was cut off in its commit", COMPLETES)
+
+
+def _is_needed(pool: Path, run: Run) -> bool:
+    """True unless the ledger surely has what `run` owes, or will never want it."""
+    try:
+        newest = Datapool.open(pool)
+        return newest.version.run == run.name and newest.ledger.newest()["number"] < newest.version.number
+    except LightpoolError:
+        return True
+
+
+def _unreadable(path: Path, read: Callable[[Path], Iterable[object]], advice: str) -> Iterator[Finding]:
+    try:
+        for _ in read(path):
+            pass
+    except Exception as error:  # damaged bytes raise nearly every type there is
+        yield damaged(path, f"it cannot be read ({said(error)})", advice)
+
+
+def _batches(path: Path) -> Iterator[pa.RecordBatch]:
+    with parquet.ParquetFile(path) as file:
+        yield from file.iter_batches(batch_size=8192)
 
 
 def _journal_findings(folder: Path) -> Iterator[Finding]:
@@ -60,7 +84,8 @@ def _journal_findings(folder: Path) -> Iterator[Finding]:
     advice = "delete the folder: what was in it is embedded again when it is needed"
     try:
         json.loads((folder / "journal.json").read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         yield warning(folder / "journal.json", f"it cannot be read ({said(error)})", advice)
-    for finding in _unreadable(sorted(folder.glob("part-*.parquet")), advice):
-        yield warning(finding.path, finding.what, advice)
+    for path in sorted(folder.glob("part-*.parquet")):
+        for finding in _unreadable(path, _batches, advice):
+            yield warning(finding.path, finding.what, advice)

@@ -12,12 +12,14 @@ from urllib.parse import unquote
 import numpy as np
 import pyarrow.compute as pc
 
+from lightpool_core.errors import CorruptPool
 from lightpool_core.pool.checks.files import DataFile
 from lightpool_core.pool.checks.tables import State, file_finding, log_findings, states
 from lightpool_core.pool.content import content_text
 from lightpool_core.pool.datapool import Datapool
 from lightpool_core.pool.finding import COMPLETES, Finding, damaged, said, warning
 from lightpool_core.pool.ledger import SCHEMA
+from lightpool_core.pool.runs import unsettled
 from lightpool_core.pool.table import Table
 
 
@@ -110,15 +112,27 @@ def ledger_findings(pool: Datapool) -> Iterator[Finding]:
         yield damaged(pool.path / "history", f"the ledger is of version {ledger}, the newest in history is {number}")
         return
     if ledger < number:
-        owed = any((pool.path / "runs").glob(f"{pool.version.run}/pending.parquet")) if pool.version.run else False
-        if owed or pool.version.restored is not None:
-            what = f"the command that made version {number} was cut off: the ledger is of version {ledger}"
-            yield warning(folder, what, COMPLETES)
-        else:
-            yield damaged(folder, f"the ledger is of version {ledger}, the newest in history is {number}")
+        yield _behind(pool, ledger)
         return
     samples = pool.columns("source", "source_digest").group_by(["source", "source_digest"]).aggregate([])
     known = Table(folder, SCHEMA).read(["digest"])["digest"].combine_chunks()
     unknown = samples.filter(pc.invert(pc.is_in(samples["source_digest"], value_set=known)))["source"]
     if len(unknown):
         yield damaged(folder, f"the ledger does not know {unknown[0].as_py()!r}, which samples come from")
+
+
+def _behind(pool: Datapool, ledger: int) -> Finding:
+    """The ledger is of version `ledger`, older than the pool: what the next command makes of that."""
+    folder, version = pool.path / "sources", pool.version
+    owing = [run for run in unsettled(pool.path) if run.name == version.run]
+    if not owing and version.restored is None:
+        return damaged(folder, f"the ledger is of version {ledger}, the newest in history is {version.number}")
+    what = f"the command that made version {version.number} was cut off: the ledger is of version {ledger}"
+    if version.restored is not None and not pool.ledger.knows(version.restored):
+        return damaged(folder, f"{what}, and has no commit of version {version.restored}")
+    try:
+        for run in owing:
+            run.owed()
+    except CorruptPool:
+        return damaged(folder, f"{what}, and what it lacks cannot be read in {owing[0].pending}")
+    return warning(folder, what, COMPLETES)
