@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
+
+_Check: TypeAlias = Callable[[Any], bool]
+
+PROMISED = frozenset({"version", "samples", "corrupt", "n_samples", "min_distance"})
+"""Keys that every report has, of whichever lightpool; others came later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +120,46 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self)
+
+
+def fits(report: object) -> bool:
+    """True if what a file says may be a report, as far as its keys are there: a damaged pool may say anything."""
+    return isinstance(report, dict) and all(check(report[key]) for key, check in _CHECKS.items() if key in report)
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_limit(value: object) -> bool:
+    return type(value) is int or (isinstance(value, float) and math.isfinite(value))
+
+
+def _are_counts(value: object) -> bool:
+    return isinstance(value, dict) and all(_is_count(value.get(name)) for name in ("candidates", "selected"))
+
+
+def _are_problems(value: object) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(one, dict) and isinstance(one.get("filename"), str) and isinstance(one.get("reason"), str)
+        for one in value
+    )
+
+
+def _or_none(check: _Check) -> _Check:
+    return lambda value: value is None or check(value)
+
+
+_CHECKS: Mapping[str, _Check] = {
+    "version": _is_count,
+    "samples": _are_counts,
+    "corrupt": _are_problems,
+    "sampler": lambda value: isinstance(value, str),
+    "n_samples": _or_none(lambda value: _is_count(value) or (isinstance(value, float) and 0 <= value <= 1)),
+    "min_distance": _or_none(_is_limit),
+    "sequence_length": _or_none(_is_count),
+}
+"""What others read of a report."""
 
 
 class Stopwatch:

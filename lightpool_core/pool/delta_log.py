@@ -8,6 +8,7 @@ import re
 import tempfile
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from pyarrow import parquet
 
@@ -21,6 +22,8 @@ LOG = "_delta_log"
 _HINT = "_last_checkpoint"
 _TEMPORARY = re.compile(r".*#\d+")
 """How the Delta library calls a file until it is complete."""
+_COMMIT = re.compile(r"[0-9]{20}")
+"""How it calls the file of a commit, but for the ending."""
 _BESIDES = 1 << 16
 """Bytes: what a file of a table and its commit hold besides the rows."""
 
@@ -54,7 +57,7 @@ def check_room(table: Path, n_bytes: int) -> None:
 
 def log_numbers(table: Path) -> list[int]:
     """Of all commits that have a file of their own."""
-    return [int(path.stem) for path in (table / LOG).glob("*.json") if path.stem.isdecimal()]
+    return [int(path.stem) for path in (table / LOG).glob("*.json") if _COMMIT.fullmatch(path.stem)]
 
 
 def take_back(table: Path, after: int) -> None:
@@ -79,23 +82,33 @@ def sweep(table: Path) -> None:
     for path in files(table):
         if _TEMPORARY.fullmatch(path.name):
             path.unlink()
-    named = "".join(entry.read_text() for entry in (table / LOG).glob("*.json"))
+    named = "".join(unquote(entry.read_text(errors="replace")) for entry in (table / LOG).glob("*.json"))
     for checkpoint in (table / LOG).glob("*.checkpoint*.parquet"):
         # Whole structs: of "add.path" and "remove.path" Arrow would read one.
-        named += str(parquet.read_table(checkpoint, columns=["add", "remove"], partitioning=None).to_pylist())
+        named += unquote(str(parquet.read_table(checkpoint, columns=["add", "remove"], partitioning=None).to_pylist()))
     for path in table.glob("part-*.parquet"):
         if path.name not in named:
             path.unlink()
 
 
 def _actions(entry: Path) -> list[dict[str, Any]] | None:
-    """What a commit says; None where its end is missing."""
+    """What a commit says; None where its end is missing, or it is something else."""
     try:
-        return [json.loads(line) for line in entry.read_bytes().splitlines()]
-    except ValueError:
+        actions = [json.loads(line) for line in entry.read_bytes().splitlines()]
+    except (OSError, ValueError, RecursionError):
         return None
+    whole = all(isinstance(action, dict) and action and all(map(_is_told, action.values())) for action in actions)
+    return actions if whole else None
+
+
+def _is_told(value: object) -> bool:
+    return isinstance(value, dict) and len(value) > 0
 
 
 def _is_there(table: Path, file: dict[str, Any]) -> bool:
-    path = table / file["path"]
-    return path.is_file() and bool(path.stat().st_size == file["size"])
+    name, size = file.get("path"), file.get("size")
+    try:
+        path = table / unquote(name) if isinstance(name, str) else table
+        return path.is_file() and bool(path.stat().st_size == size)
+    except (OSError, ValueError):  # names that no file can have
+        return False

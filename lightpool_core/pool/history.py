@@ -54,6 +54,8 @@ class Version:
         version = cls(**{**note, "time": datetime.fromisoformat(note["time"])})
         numbers = [version.number, version.samples, version.dim]
         texts = [version.event, version.fingerprint, version.run]
+        if version.event == "append" and version.counts:
+            numbers += [version.counts["sources"]["new"], version.counts["samples"]["candidates"]]
         earlier = [] if version.restored is None else [version.restored]
         if {type(number) for number in (*numbers, version.added, *earlier)} != {int} or min(*numbers, *earlier) < 0:
             raise ValueError(note)

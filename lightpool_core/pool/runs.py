@@ -21,6 +21,7 @@ from lightpool_core.media.names import as_line
 from lightpool_core.pool import decisions, ledger
 from lightpool_core.pool.history import now
 from lightpool_core.replacing import replacing, sync
+from lightpool_core.report import fits
 
 _REPORT = "report.json"
 _DECISIONS = "decisions.parquet"
@@ -113,9 +114,9 @@ class Run:
         """`report.json`, None where it is missing or damaged."""
         try:
             report: dict[str, Any] = json.loads((self.folder / _REPORT).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
-        return report
+        return report if fits(report) else None
 
     def decision(self, filename: str) -> dict[str, Any] | None:
         """The row of `decisions.parquet` on a candidate, None where there is none. Raises CorruptPool."""

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from lightpool_core.errors import SourceNotFound
 from lightpool_core.media.source import readable, video_of
 from lightpool_core.pool.runs import Run, age, newest_first
+from lightpool_core.report import PROMISED
 from lightpool_core.selection.stop import Stop
 
 if TYPE_CHECKING:
@@ -144,14 +145,17 @@ def _runs(pool: Datapool) -> Iterator[tuple[Run, dict[str, Any]]]:
     """The runs that led to this version, and those that added nothing to it, with their reports, newest first."""
     versions = pool.history()
     restored = {version.number: version.restored for version in versions if version.restored is not None}
-    line, number = set(), pool.version.number
+    line, number = list[range](), pool.version.number
     while number >= 0:
-        line.add(number)
-        number = restored.get(number, number - 1)
+        start = max((after for after in restored if after <= number), default=0)
+        line.append(range(start, number + 1))
+        number = restored.get(start, -1)
     committed = {version.run for version in versions}
     for run in newest_first(pool.path):
         report = run.report()
-        if report and report["version"] in line and (run.is_settled or run.name in committed):
+        if report is None or not report.keys() >= PROMISED:
+            continue
+        if any(report["version"] in part for part in line) and (run.is_settled or run.name in committed):
             yield run, report
 
 

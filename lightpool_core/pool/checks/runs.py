@@ -13,6 +13,7 @@ from lightpool_core.errors import CorruptPool, LightpoolError
 from lightpool_core.pool.datapool import Datapool
 from lightpool_core.pool.finding import COMPLETES, Finding, damaged, said, warning
 from lightpool_core.pool.runs import Run, decided, newest_first
+from lightpool_core.report import PROMISED
 
 _LEDGER = "restore sources/ from a backup: the ledger lacks what it holds"
 
@@ -24,7 +25,7 @@ def run_findings(pool: Path) -> Iterator[Finding]:
             yield _unsettled_finding(pool, run)
         elif not run.is_reported:
             yield warning(run.folder, "the run was cut off", "the next append goes on from what it left")
-        elif run.report() is None:
+        elif not (run.report() or {}).keys() >= PROMISED:
             yield damaged(run.folder / "report.json", "it cannot be read", "delete it, or restore it from a backup")
         if run.explained:
             advice = "delete it to do without its reasons, or restore it from a backup"

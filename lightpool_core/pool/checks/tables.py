@@ -13,6 +13,8 @@ import pyarrow as pa
 
 from lightpool_core.pool.delta_log import LOG, log_numbers
 from lightpool_core.pool.finding import Finding, damaged, said
+from lightpool_core.pool.history import Version
+from lightpool_core.pool.ledger import is_note
 
 _OURS = frozenset({"CREATE TABLE", "WRITE", "RESTORE"})
 """What a commit may be that makes or brings back rows; lightpool writes a note into each."""
@@ -33,15 +35,23 @@ class State:
 
 def log_findings(table: Path) -> Iterator[Finding]:
     """Commits whose files are not there."""
-    numbers = log_numbers(table)
+    numbers = sorted(log_numbers(table))
     if not numbers:
         yield damaged(table / LOG, "there is no log of commits")
-    for number in range(min(numbers, default=0), max(numbers, default=-1) + 1):
-        file = table / LOG / f"{number:020}.json"
-        if number not in numbers:
-            yield damaged(file, "the log lacks this commit")
-        elif not file.stat().st_size:
-            yield damaged(file, "the commit is empty")
+    for before, number in zip([-1, *numbers], numbers, strict=False):
+        first, last = before + 1, number - 1
+        if before < 0 or first == number:
+            pass
+        elif first == last:
+            yield damaged(_entry(table, first), "the log lacks this commit")
+        else:  # however many they are
+            yield damaged(_entry(table, first), f"the log lacks this commit, and those after it up to {last}")
+        if not _entry(table, number).stat().st_size:
+            yield damaged(_entry(table, number), "the commit is empty")
+
+
+def _entry(table: Path, number: int) -> Path:
+    return table / LOG / f"{number:020}.json"
 
 
 def states(table: Path) -> Iterator[State | Finding]:
@@ -54,11 +64,14 @@ def states(table: Path) -> Iterator[State | Finding]:
         yield damaged(table / LOG, f"the log cannot be read ({said(error)})")
         return
     for number in sorted(set(entries) | set(log_numbers(table))):
-        place = table / LOG / f"{number:020}.json"
+        place = _entry(table, number)
         entry = entries.get(number, {})
         note = entry.get("lightpool")
         if note is None and entry.get("operation", "WRITE") in _OURS:
             yield damaged(place, "the commit lacks lightpool's note")
+            continue
+        if note is not None and not _is_note(table, note):
+            yield damaged(place, "its note is none that lightpool wrote")
             continue
         try:
             opened = DeltaTable(str(table), version=number)
@@ -68,6 +81,15 @@ def states(table: Path) -> Iterator[State | Finding]:
             yield State(number, known, columns, {action["path"]: action for action in actions.to_pylist()})
         except Exception as error:  # as above
             yield damaged(place, f"the version of this commit cannot be opened ({said(error)})")
+
+
+def _is_note(table: Path, text: Any) -> bool:
+    """True for what a commit of `history/`, or of `sources/`, says in JSON of the version that it belongs to."""
+    try:
+        note = json.loads(text)
+        return bool(Version.from_note(note)) if table.name == "history" else is_note(note)
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
+        return False
 
 
 def file_finding(table: Path, name: str, size: int) -> Finding | None:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
 from lightpool_core import Datapool, Overrides, append
-from lightpool_core.errors import CorruptPool
+from lightpool_core.errors import CorruptPool, SourceNotFound
 from lightpool_core.pool import decisions
 from lightpool_core.pool.checking import check
+from lightpool_core.pool.delta_log import sweep, take_back
 from lightpool_core.pool.finding import Finding
 from lightpool_core.pool.ledger import SCHEMA
 from lightpool_core.pool.mending import mend
+from lightpool_core.pool.repair import recover
+from lightpool_core.pool.under_way import under_way
 from tests.lightpool_core.pool.test_checking import draw, grown, pool, tree
 
 __all__ = ["grown", "pool"]
@@ -121,3 +126,130 @@ def test_a_folder_that_is_not_named_like_a_run_stays(pool: Path) -> None:
     assert mend(pool)[1] != []
     assert photo.exists()
     assert owed.exists()
+
+
+def newest_commit(pool: Path, table: str) -> Path:
+    return max((pool / table / "_delta_log").glob("*.json"))
+
+
+def noted(entry: Path, change: Callable[[Any], Any]) -> None:
+    """The commit with another note of lightpool's."""
+    lines = [json.loads(line) for line in entry.read_text().splitlines()]
+    for line in lines:
+        if "commitInfo" in line:
+            line["commitInfo"]["lightpool"] = json.dumps(change(json.loads(line["commitInfo"]["lightpool"])))
+    entry.write_text("\n".join(map(json.dumps, lines)))
+
+
+@pytest.mark.parametrize(
+    "note", [{}, [], 5, {"number": "x"}, {"number": None}, {"number": -1}, {"number": 3, "content": "x"}], ids=str
+)
+def test_a_note_of_the_ledger_that_is_none_is_damaged(note: object, pool: Path) -> None:
+    entry = newest_commit(pool, "sources")
+    noted(entry, lambda _: note)
+    assert [(finding.path, finding.what) for finding in damages(pool)] == [
+        (entry, "its note is none that lightpool wrote")
+    ]
+    for command in (again, lambda pool: Datapool.open(pool).restore(1), lambda pool: Datapool.open(pool).why("no.png")):
+        with pytest.raises(CorruptPool, match="sources has a commit that no lightpool made; restore it from a backup"):
+            command(pool)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"added": "x"},
+        {"added": None},
+        {"restored": "y"},
+        {"restored": 3},
+        {"counts": [1]},
+        {"counts": {"sources": 5}},
+        {"content": "?"},
+        {"time": 5},
+    ],
+    ids=str,
+)
+def test_a_note_of_the_history_that_is_none_is_damaged(values: dict[str, object], pool: Path) -> None:
+    entry = newest_commit(pool, "history")
+    noted(entry, lambda note: {**note, **values})
+    assert [finding.path for finding in damages(pool)][:1] == [entry]
+    with pytest.raises(CorruptPool, match="history has a commit that no lightpool made; restore it from a backup"):
+        Datapool.open(pool)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[1]",
+        "5",
+        "[" * 100_000,
+        '{"version": 2, "samples": 5, "corrupt": 7}',
+        '{"version": 2}',
+        '{"version": 2, "samples": {}, "corrupt": [], "n_samples": null, "min_distance": null}',
+        '{"version": 2, "samples": {"candidates": 1, "selected": 1}, "corrupt": [1]}',
+    ],
+    ids=lambda text: text[:30],
+)
+def test_a_report_that_is_none_is_named_and_done_without(text: str, pool: Path) -> None:
+    path = pool / "runs" / Datapool.open(pool, 2).version.run / "report.json"
+    path.write_text(text)
+    assert [(finding.severity, finding.path) for finding in check(pool)] == [("damaged", path)]
+    with pytest.raises(SourceNotFound):
+        Datapool.open(pool).why("nope.png")
+    assert Datapool.open(pool).why("from6/6.png").decision == "selected"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "5",
+        "{}",
+        '{"add": 3}',
+        '{"add": {}}',
+        '{"add": {"path": 5, "size": 5}}',
+        '{"add": {"path": "x"}}',
+        json.dumps({"add": {"path": "x" * 5000, "size": 5}}),
+        "[" * 50_000,
+    ],
+    ids=lambda text: text[:30],
+)
+def test_a_commit_of_another_form_is_in_pieces(text: str, pool: Path) -> None:
+    before = tree(pool)
+    under_way(pool).__enter__()
+    entry = pool / "history" / "_delta_log" / f"{int(newest_commit(pool, 'history').stem) + 1:020}.json"
+    entry.write_text(text)
+    recover(pool)
+    assert not entry.exists()
+    assert mend(pool)[1] == []
+    assert tree(pool) == before
+
+
+def test_names_in_the_log_are_percent_encoded(pool: Path) -> None:
+    under_way(pool).__enter__()
+    newest = newest_commit(pool, "history")
+    entry = newest.with_name(f"{int(newest.stem) + 1:020}.json")
+    path = pool / "history" / "part-of it.parquet"
+    path.write_bytes(b"rows")
+    entry.write_text(json.dumps({"add": {"path": "part-of%20it.parquet", "size": 4}}))
+    take_back(pool / "history", int(newest.stem))
+    sweep(pool / "history")
+    assert entry.exists()
+    assert path.exists()
+
+
+def test_a_gap_in_a_log_is_one_finding_however_long(pool: Path) -> None:
+    log = pool / "history" / "_delta_log"
+    (log / "00000000000099999999.json").write_text("{}")
+    (log / "99999999999999999999.json").write_text("{}")
+    (log / "7.json").write_text("{}")
+    gaps = [finding.what for finding in damages(pool) if "lacks" in finding.what]
+    assert gaps[0] == "the log lacks this commit, and those after it up to 99999998"
+    assert len(damages(pool)) < 10
+
+
+def test_a_restore_of_a_version_far_away_is_no_endless_way(pool: Path) -> None:
+    entry = newest_commit(pool, "history")
+    noted(entry, lambda note: {**note, "number": 10**15})
+    noted(newest_commit(pool, "sources"), lambda note: {**note, "number": 10**15})
+    with pytest.raises(SourceNotFound):
+        Datapool.open(pool).why("nope.png")
