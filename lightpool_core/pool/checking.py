@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import re
-import socket
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -22,6 +19,7 @@ from lightpool_core.pool.datapool import Datapool
 from lightpool_core.pool.delta_log import TABLES, log_numbers
 from lightpool_core.pool.enclosure import enclosure_findings
 from lightpool_core.pool.finding import COMPLETES, Finding, damaged, said, warning
+from lightpool_core.pool.lock import writer
 from lightpool_core.pool.under_way import begun, forgets
 from lightpool_core.settings import SETTINGS_NAME, Settings
 
@@ -56,27 +54,6 @@ def check_there(path: Path) -> None:
 def findings_in(path: Path) -> list[Finding]:
     """The same for whoever holds the lock of the pool in the folder `path`."""
     return list(_findings(path))
-
-
-def writer(pool: Path) -> str:
-    """Who is writing to the pool, as far as it can be told from here; empty for nobody."""
-    try:
-        holder = (pool / ".lock-holder").read_text()
-    except (OSError, ValueError):
-        return ""
-    named = re.match(r"process (\d+) on (\S+)", holder)
-    gone = named and named[2] == socket.gethostname() and not _alive(int(named[1]))
-    return "" if gone else holder
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
 
 
 def _state(pool: Path) -> list[list[int]]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import re
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from lightpool_core.errors import PoolLocked
+from lightpool_core.errors import PoolLocked, SettingsError
 from lightpool_core.pool.enclosure import check_enclosed
 from lightpool_core.pool.history import now
-from lightpool_core.replacing import replacing
+from lightpool_core.replacing import is_gone, replacing
 from lightpool_core.settings import SETTINGS_NAME, Settings
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ _SOFT = ".lock-soft"
 _HOLDER = ".lock-holder"
 LOCK_NAMES = frozenset({_LOCK, _SOFT, _HOLDER})
 """What a lock leaves in the folder of a pool."""
+_NAMED = re.compile(r"process (\d+) on (\S+)( since [\d :-]+ UTC)?")
+"""What a holder says of itself."""
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
 """What file systems answer that know no locks, or lack the service for them."""
 
@@ -50,6 +54,42 @@ def writing(pool: Path, wait: Wait | None = None) -> Iterator[None]:
         lock.release()
 
 
+def writer(pool: Path) -> str:
+    """Who is writing to the pool, as far as it can be told from here without changing anything; empty for nobody.
+
+    The lock of the system ends with its process, so one that can be had is nobody's, whatever a process that was
+    killed left written down. Of a file in its place only what is written down tells.
+    """
+    if not (pool / _HOLDER).exists():  # so that the lock is tried only where it is held, or was left
+        return ""
+    with suppress(SettingsError):
+        if _wants_soft(pool):
+            return _soft_writer(pool)
+    try:
+        return _holder(pool) if _is_locked(pool / _LOCK) else ""
+    except OSError as error:
+        return _soft_writer(pool) if error.errno in (errno.ENOENT, *_NO_LOCKS) else _holder(pool)
+
+
+def _is_locked(lock: Path) -> bool:
+    """True while a process holds the lock of the system. Raises OSError where that cannot be told."""
+    descriptor = os.open(lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)  # which frees it
+    return False
+
+
+def _soft_writer(pool: Path) -> str:
+    soft, holder = pool / _SOFT, _holder(pool)
+    named = _NAMED.fullmatch(holder)
+    gone = named and named[2] == socket.gethostname() and is_gone(named[1])
+    return "" if gone or not soft.exists() else f"{holder} (if that is gone, delete {soft})"
+
+
 def _acquired(pool: Path, wait: Wait | None) -> BaseFileLock:
     """The lock of the system, which ends with its process; a file in its place where there is none or none is wanted.
 
@@ -57,13 +97,17 @@ def _acquired(pool: Path, wait: Wait | None) -> BaseFileLock:
     """
     from filelock import FileLock, SoftFileLock
 
-    if not ((pool / SETTINGS_NAME).is_file() and Settings.read(pool).soft_lock):
+    if not _wants_soft(pool):
         try:
             return _held(pool, FileLock(pool / _LOCK, fallback_to_soft=False), wait)
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
     return _held(pool, SoftFileLock(pool / _SOFT), wait, f"; if that is gone, delete {pool / _SOFT}")
+
+
+def _wants_soft(pool: Path) -> bool:
+    return (pool / SETTINGS_NAME).is_file() and Settings.read(pool).soft_lock
 
 
 def _held(pool: Path, lock: BaseFileLock, wait: Wait | None, remedy: str = "") -> BaseFileLock:
@@ -81,7 +125,9 @@ def _held(pool: Path, lock: BaseFileLock, wait: Wait | None, remedy: str = "") -
 
 
 def _holder(pool: Path) -> str:
+    """Who holds the lock, by what it wrote down."""
     try:
-        return (pool / _HOLDER).read_text()
-    except OSError:  # it holds the lock, and has not said so yet
+        text = (pool / _HOLDER).read_text()
+    except (OSError, ValueError):  # it has not said so yet, or something else wrote there
         return "another process"
+    return text if _NAMED.fullmatch(text) else "another process"

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+
+import pytest
 
 from lightpool_core.pool.lock import writing
 
@@ -47,6 +51,24 @@ def test_repair_does_not_wait_where_it_is_not_to(lightpool, pool):
         assert lightpool("check", "--pool", pool).code == 0
     assert done.code == 1
     assert "is being written to by process" in done.err
+
+
+@pytest.mark.parametrize("left", [f"process {os.getpid()} on {socket.gethostname()}", "process 1 on another-container"])
+def test_damage_is_named_whatever_a_killed_command_left_written_down(lightpool, pool, left):
+    (pool / ".lock-holder").write_text(f"{left} since 2024-01-01 00:00:00 UTC")
+    csv = pool / "datapool_latest.csv"
+    csv.write_bytes(csv.read_bytes()[:-20])
+    done = lightpool.attempt("check", "--pool", pool)
+    assert (done.code, done.err) == (1, "")
+    assert f"damaged: {csv}: " in done.out
+    (pool / ".lock").unlink(missing_ok=True)
+    assert lightpool.attempt("check", "--pool", pool).out == done.out
+
+
+def test_a_holder_that_is_no_text_is_one_line(lightpool, pool):
+    with writing(pool):
+        (pool / ".lock-holder").write_bytes(b"\xff")
+        assert "by another process; try again" in lightpool.fails("append", "--no-wait", "--pool", pool)
 
 
 def test_what_is_no_pool_is_named_in_one_line(lightpool, tmp_path):

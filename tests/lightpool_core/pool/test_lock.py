@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from lightpool_core.errors import PoolLocked
-from lightpool_core.pool.lock import writing
+from lightpool_core.pool.lock import writer, writing
 from lightpool_core.settings import Settings
 
 TRY = """
@@ -162,3 +162,49 @@ def test_what_a_killed_process_left_holds_nothing_up(tmp_path: Path) -> None:
     (tmp_path / ".lock-holder").write_text("process 1 on gone")
     with writing(tmp_path):
         assert str(os.getpid()) in (tmp_path / ".lock-holder").read_text()
+
+
+def test_who_holds_the_lock_is_told_without_changing_anything(tmp_path: Path, system: str) -> None:
+    assert writer(tmp_path) == ""
+    with writing(tmp_path):
+        before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+        assert writer(tmp_path).startswith(f"process {os.getpid()} on {socket.gethostname()} since ")
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+        assert elsewhere(tmp_path, system) != "free"  # to be looked at does not free it
+    assert writer(tmp_path) == ""
+
+
+def test_a_killed_process_is_no_writer(tmp_path: Path, system: str, held: subprocess.Popen[str]) -> None:
+    assert writer(tmp_path).startswith(f"process {held.pid} on ")
+    held.send_signal(signal.SIGKILL)
+    held.wait()
+    assert (tmp_path / ".lock-holder").exists()
+    assert writer(tmp_path) == ""
+
+
+@pytest.mark.parametrize("left", [f"process {os.getpid()} on {socket.gethostname()}", "process 1 on gone", "a b", "é"])
+@pytest.mark.parametrize("lock", [True, False])
+def test_what_a_process_wrote_down_holds_no_lock_of_the_system(tmp_path: Path, left: str, lock: bool) -> None:
+    """As in a container with another name, or where its number is another's by now."""
+    (tmp_path / ".lock-holder").write_text(left)
+    if lock:
+        (tmp_path / ".lock").touch()
+    assert writer(tmp_path) == ""
+
+
+def test_a_soft_lock_of_another_machine_is_believed_and_the_way_out_is_told(tmp_path: Path) -> None:
+    Settings(soft_lock=True).write(tmp_path)
+    (tmp_path / ".lock-holder").write_text("process 1 on elsewhere since 2024-01-01 00:00:00 UTC")
+    assert writer(tmp_path) == ""
+    (tmp_path / ".lock-soft").write_text("1\nelsewhere\n")
+    assert writer(tmp_path).startswith("process 1 on elsewhere since ")
+    assert f"delete {tmp_path / '.lock-soft'}" in writer(tmp_path)
+
+
+@pytest.mark.parametrize("left", [b"\xff\xfe process", b"line\nby line", b"", b"x" * 10_000])
+def test_a_holder_that_says_anything_is_another_process(tmp_path: Path, left: bytes) -> None:
+    with writing(tmp_path):
+        (tmp_path / ".lock-holder").write_bytes(left)
+        with pytest.raises(PoolLocked, match="is being written to by another process; try again"), writing(tmp_path):
+            pass
+        assert writer(tmp_path) == "another process"
