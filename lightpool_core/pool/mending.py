@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lightpool_core.embedding.checkpoint import Checkpoint
 from lightpool_core.embedding.embedder import Embedder
-from lightpool_core.errors import EmbedderMismatch, LightpoolError
+from lightpool_core.errors import EmbedderMismatch, LightpoolError, PluginUnavailable
 from lightpool_core.pool import latest
 from lightpool_core.pool.checking import check_there, findings_in
 from lightpool_core.pool.checks.index import INDEX_NAME
@@ -20,7 +20,7 @@ from lightpool_core.pool.enclosure import enclosure_findings
 from lightpool_core.pool.finding import Finding
 from lightpool_core.pool.lock import Wait, writing
 from lightpool_core.pool.repair import recover, repair
-from lightpool_core.registry import make
+from lightpool_core.registry import is_file, make
 from lightpool_core.settings import Settings
 
 
@@ -73,6 +73,11 @@ def _mended(pool: Datapool, found: Sequence[Finding]) -> dict[Finding, Finding]:
 def _write_checkpoint(pool: Datapool) -> None:
     """Make the checkpoint from the embedder that the settings name. Raises EmbedderMismatch, PluginError."""
     own = Settings.read(pool.path).embedder
+    if is_file(own.name):  # whoever mends a stranger's pool does not want to run what it names
+        raise PluginUnavailable(
+            f"its embedder is the file {own.name}, which a repair does not run; if you trust it, the next append makes"
+            " the checkpoint"
+        )
     embedder: Embedder = make("embedder", own)
     if embedder.fingerprint != pool.version.fingerprint:
         raise EmbedderMismatch(

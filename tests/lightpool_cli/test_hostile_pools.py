@@ -9,6 +9,7 @@ import signal
 import pytest
 
 from lightpool_core.embedding.checkpoint import Checkpoint
+from lightpool_core.settings import PluginChoice, Settings
 from tests import touchy
 
 PARTS = ["datapool.toml", "datapool_latest.csv", "checkpoint_latest.ckpt", "history", "sources", "runs", "index"]
@@ -234,6 +235,46 @@ def test_a_checkpoint_runs_no_file_that_nobody_named(lightpool, pool, tmp_path, 
     assert "do not name" in said
     assert lightpool.append(pool, "--input", tmp_path / "new")["samples"]["candidates"] == 1
     assert not mark.exists()
+
+
+RUN_NOTHING = {
+    **{name: command for name, command in COMMANDS.items() if name not in ("append", "select")},
+    "diff": "history diff 1 2 --pool {pool}",
+}
+
+
+@pytest.mark.parametrize("command", sorted(RUN_NOTHING))
+@pytest.mark.parametrize("checkpoint", ["whole", "missing", "damaged"])
+def test_plugin_files_of_the_settings_are_run_by_append_and_select_only(lightpool, pool, tmp_path, command, checkpoint):
+    mark, evil = tmp_path / "ran", tmp_path / "evil.py"
+    evil.write_text(RAN.format(mark=str(mark)))
+    own = Settings.read(pool)
+    choice = PluginChoice(f"{evil}:Evil")
+    dataclasses.replace(own, embedder=choice, sampler=choice).write(pool)
+    if checkpoint == "damaged":
+        (pool / "checkpoint_latest.ckpt").write_bytes(b"PK")
+    elif checkpoint == "missing":
+        (pool / "checkpoint_latest.ckpt").unlink()
+    lightpool.attempt(*RUN_NOTHING[command].format(pool=pool).split())
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("command", ["append", "select"])
+def test_a_plugin_file_that_the_settings_name_is_code_to_append_and_select(lightpool, pool, tmp_path, command):
+    mark, evil = tmp_path / "ran", tmp_path / "evil.py"
+    evil.write_text(RAN.format(mark=str(mark)))
+    dataclasses.replace(Settings.read(pool), sampler=PluginChoice(f"{evil}:Evil")).write(pool)
+    lightpool.fails(*arguments(command, pool))
+    assert mark.exists()
+
+
+def test_a_repair_says_who_makes_a_checkpoint_whose_embedder_is_a_file(lightpool, pool):
+    own = f"{touchy.__file__}:Touchy"
+    dataclasses.replace(Settings.read(pool), embedder=PluginChoice(own)).write(pool)
+    (pool / "checkpoint_latest.ckpt").unlink()
+    said = lightpool("check", "--repair", "--pool", pool).out
+    assert f"its embedder is the file {own}, which a repair does not run" in said
+    assert "the next append makes the checkpoint" in said
 
 
 def test_a_checkpoint_that_would_run_code_when_it_is_read_runs_none(lightpool, pool, tmp_path, draw):
