@@ -32,7 +32,7 @@ _NAME = re.compile(r"\d{8}T\d{6}Z(-\d+)?", re.ASCII)
 """Of a run: its time, and a number where several began in one second."""
 _UNREADABLE = (OSError, ValueError, KeyError, pa.ArrowException)
 """What Arrow makes of a damaged file."""
-_ROWS = 8192
+_ROWS = 1 << 17
 """That are read at once."""
 
 
@@ -124,6 +124,9 @@ class Run:
         if not path.exists():
             return None
         try:
+            names = decided(path, ["filename"])  # most runs do not know it
+            if all(pc.index(rows["filename"], filename).as_py() < 0 for rows in names):
+                return None
             for rows in decided(path):
                 row = pc.index(rows["filename"], filename).as_py()
                 if row >= 0:
@@ -177,9 +180,9 @@ class Run:
             shutil.rmtree(workshop)
 
 
-def decided(path: Path) -> Iterator[pa.Table]:
+def decided(path: Path, columns: Sequence[str] = decisions.SCHEMA.names) -> Iterator[pa.Table]:
     """The rows of `decisions.parquet` at `path`, see `rows_in`."""
-    return rows_in(path, decisions.SCHEMA, ["filename", "decision"])
+    return rows_in(path, pa.schema([decisions.SCHEMA.field(name) for name in columns]), ["filename", "decision"])
 
 
 def rows_in(path: Path, schema: pa.Schema, needed: Collection[str]) -> Iterator[pa.Table]:
@@ -189,7 +192,7 @@ def rows_in(path: Path, schema: pa.Schema, needed: Collection[str]) -> Iterator[
     """
     found = parquet.read_schema(path).names
     there = [name for name in schema.names if name in found]
-    if lacking := sorted({*needed}.difference(there)):
+    if lacking := sorted({*needed}.difference(found)):
         raise ValueError(f"it has no column {lacking[0]!r}")
     texts = [name for name in there if pa.types.is_string(schema.field(name).type)]
     with parquet.ParquetFile(path, read_dictionary=texts) as file:  # each text once, until it is known how often
