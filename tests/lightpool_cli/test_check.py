@@ -71,6 +71,41 @@ def test_a_holder_that_is_no_text_is_one_line(lightpool, pool):
         assert "by another process; try again" in lightpool.fails("append", "--no-wait", "--pool", pool)
 
 
+THEIRS = ["mine.tmp", "notes.txt.12.tmp", "index/mine.tmp", "index/rows.f32.tmp", "a folder/part.tmp", "photo#12"]
+OURS = [
+    *(f"{name}.77.tmp" for name in ("datapool.toml", ".lock-holder", ".under-way", "datapool_latest.csv")),
+    *(f"index/{name}.77.tmp" for name in ("rows.f32", "index.json", "cells-20.npz", "graph-20.hnsw")),
+    "history/_delta_log/_commit_6ab9.json.tmp",
+]
+
+
+@pytest.mark.parametrize("command", ["append", "history restore 1", "check --repair"])
+def test_only_the_temporary_files_of_lightpool_are_taken_away(lightpool, pool, command):
+    for name in (*THEIRS, *OURS):
+        (pool / name).parent.mkdir(exist_ok=True)
+        (pool / name).write_text("x")
+    for name in ("x.tmp", "datapool.toml.12.tmp"):
+        (pool / name).mkdir()
+        (pool / name / "inside").touch()
+    lightpool(*command.split(), "--pool", pool)
+    assert [name for name in THEIRS if not (pool / name).exists()] == []
+    assert (pool / "x.tmp" / "inside").exists()
+    assert (pool / "datapool.toml.12.tmp" / "inside").exists()
+    swept = OURS if "repair" in command else OURS[:-1]
+    assert [name for name in swept if (pool / name).exists()] == []
+
+
+def test_temporary_files_of_others_are_theirs_to_move(lightpool, pool):
+    (pool / "mine.tmp").touch()
+    (pool / ".latest.json.77.tmp").touch()
+    shown = lightpool("check", "--pool", pool).lines
+    assert any(f"{pool / 'mine.tmp'}: " in line and "move it elsewhere if it is yours" in line for line in shown)
+    assert any(f"{pool / '.latest.json.77.tmp'}: " in line and "--repair takes it away" in line for line in shown)
+    left = lightpool("check", "--repair", "--pool", pool, "--json").json
+    assert [one["path"] for one in left["findings"]] == [str(pool / "mine.tmp")]
+    assert [one["path"] for one in left["repaired"]] == [str(pool / ".latest.json.77.tmp")]
+
+
 def test_what_is_no_pool_is_named_in_one_line(lightpool, tmp_path):
     done = lightpool.attempt("check", "--pool", tmp_path)
     assert done.code == 1
