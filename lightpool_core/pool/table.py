@@ -70,7 +70,8 @@ class Table:
 
     def commits(self) -> list[Commit]:
         """Every commit that carries a note, oldest first."""
-        table, history = self._steady(self._with_history)
+        with self._readable():
+            table, history = self._steady(self._with_history)
         self.seen[table.version()] = table
         newest = self._log / f"{table.version():020}.json"
         if newest.is_file() and not newest.stat().st_size:  # the library would count the others wrongly

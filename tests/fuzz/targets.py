@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lightpool_core.settings_file import SETTINGS_NAME
-from tests.fuzz import readers, seeds
+from tests.fuzz import pools, readers, seeds
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +23,14 @@ class Target:
     """The path that the reader is given, where that is not `file`."""
     beside: Mapping[str, Callable[[], list[bytes]]] = field(default_factory=dict)
     """Other files in the folder."""
+    around: Callable[[], Mapping[str, bytes]] = dict
+    """More of them, as they are."""
+    slow: bool = False
+    """True where reading takes so long that a quick pass tries little."""
 
     def lay_out(self, folder: Path, data: bytes) -> None:
         """Write all files into `folder`, with `data` in the one that is tried."""
-        contents = {name: made()[0] for name, made in self.beside.items()} | {self.file: data}
+        contents = {**self.around(), **{name: made()[0] for name, made in self.beside.items()}, self.file: data}
         for name, content in contents.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(content)
@@ -79,4 +83,8 @@ TARGETS = (
     Target("checkpoint", "c.ckpt", readers.checkpoint, seeds.checkpoint),
     Target("journal-header", "j/journal.json", readers.journal, seeds.journal_header, "j", _JOURNAL),
     Target("journal-part", "j/part-000001.parquet", readers.journal, seeds.journal_part, "j", _JOURNAL),
+    *(
+        Target(name, file, pools.read, pools.seeds(name), ".", around=pools.files, slow=True)
+        for name, file in pools.PARTS.items()
+    ),
 )

@@ -24,10 +24,15 @@ EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "15"))
 BY_NAME = {target.name: target for target in TARGETS}
 KEPT = sorted(INPUTS.glob("*/*"))
 
-every_target = pytest.mark.parametrize("target", [pytest.param(target, id=target.name) for target in TARGETS])
-some = settings(
-    max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
-)
+
+def targets(*, slow: bool | None = None) -> pytest.MarkDecorator:
+    chosen = [target for target in TARGETS if slow in (None, target.slow)]
+    return pytest.mark.parametrize("target", [pytest.param(target, id=target.name) for target in chosen])
+
+
+def at_most(n: int) -> settings:
+    ignored = [HealthCheck.too_slow]
+    return settings(max_examples=n, deadline=None, database=None, suppress_health_check=ignored, derandomize=True)
 
 
 @cache
@@ -50,21 +55,34 @@ def is_value(target: Target, data: bytes) -> bool:
         return check(target, data, Path(folder))
 
 
-@every_target
+@targets()
 def test_a_valid_file_is_read(target):
     assert all(is_value(target, seed) for seed in seeds(target.name))
 
 
-@every_target
-@some
+@targets(slow=False)
+@at_most(EXAMPLES)
 @given(data=st.data())
 def test_a_damaged_file_is_a_value_or_one_line_of_error(target, data):
     seed = data.draw(st.sampled_from(range(len(seeds(target.name)))), label="seed")
     is_value(target, edited(seeds(target.name)[seed], data.draw(edits(), label="edits")))
 
 
-@every_target
-@some
+@targets(slow=True)
+@at_most(max(1, EXAMPLES // 5))
+@given(edits=edits())
+def test_a_damaged_part_of_a_pool_is_a_value_or_one_line_of_error(target, edits):
+    is_value(target, edited(seeds(target.name)[0], edits))
+
+
+@targets(slow=True)
+@pytest.mark.parametrize("data", [b"", b"{}", b"[1]", b"[" * 20_000], ids=["empty", "object", "list", "deep"])
+def test_another_part_of_a_pool_is_a_value_or_one_line_of_error(target, data):
+    is_value(target, data)
+
+
+@targets(slow=False)
+@at_most(EXAMPLES)
 @given(data=st.binary(max_size=300))
 @example(data=b"")
 @example(data=b"\0" * 64)
