@@ -147,14 +147,14 @@ class History:
 
     def embeddings(self, number: int, n_samples: int) -> Embeddings:
         """(M, D) embeddings of version `number`, which has `n_samples`, in the order of positions."""
-        rows = np.empty((n_samples, self.dim), dtype=np.float32)
-        filled = np.zeros(n_samples, dtype=bool)
         try:
+            rows = np.empty((n_samples, self.dim), dtype=np.float32)
+            filled = np.zeros(n_samples, dtype=bool)
             for batch in self._table.batches(["position", "embedding"], self._delta_version(number)):
                 positions, vectors = self._vectors(batch)
                 rows[positions], filled[positions] = vectors, True
-        except (IndexError, ValueError):  # beyond the end, or of another length
-            filled[:] = False
+        except (IndexError, ValueError):  # beyond the end, or of another length, or of a size that no array has
+            filled = np.zeros(1, dtype=bool)
         if not filled.all():
             raise CorruptPool(f"{self.pool / _TABLE} holds other rows than version {number}; restore it from a backup")
         return rows

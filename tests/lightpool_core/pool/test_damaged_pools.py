@@ -253,3 +253,11 @@ def test_a_restore_of_a_version_far_away_is_no_endless_way(pool: Path) -> None:
     noted(newest_commit(pool, "sources"), lambda note: {**note, "number": 10**15})
     with pytest.raises(SourceNotFound):
         Datapool.open(pool).why("nope.png")
+
+
+def test_more_samples_than_an_array_can_hold_are_damage(pool: Path) -> None:
+    entry = newest_commit(pool, "history")
+    noted(entry, lambda note: {**note, "samples": 10**18})
+    assert any("its note says" in finding.what for finding in damages(pool))
+    with pytest.raises(CorruptPool, match="holds other rows than version 3"):
+        _ = Datapool.open(pool).embeddings
