@@ -80,7 +80,7 @@ def read_arrow(path: Path, only: Sequence[str] | None = None) -> pa.Table:
         table = readers[path.suffix.lower()](path, only)
         while any(pa.types.is_struct(field.type) for field in table.schema):
             table = table.flatten()
-        _check_size(path, sum(_text_bytes(column) for column in table.columns if pa.types.is_dictionary(column.type)))
+        check_size(path, sum(text_bytes(column) for column in table.columns if pa.types.is_dictionary(column.type)))
         for at, field in enumerate(table.schema):
             if pa.types.is_dictionary(field.type):
                 table = table.set_column(at, field.name, table[at].cast(field.type.value_type))
@@ -154,17 +154,17 @@ def _read_parquet(path: Path, only: Sequence[str] | None) -> pa.Table:
     leaves = [schema.column(i) for i in range(len(schema))]
     texts = [leaf.path for leaf in leaves if leaf.logical_type.type == "STRING" and not leaf.max_repetition_level]
     file = parquet.ParquetFile(path, read_dictionary=texts)  # each text once, until it is known how often
-    _check_size(path, file.metadata.num_rows * len(leaves) * 8)
+    check_size(path, file.metadata.num_rows * len(leaves) * 8)
     return file.read(only)
 
 
-def _check_size(path: Path, n_bytes: int) -> None:
+def check_size(path: Path, n_bytes: int) -> None:
     """Raise ValueError if the Parquet file at `path` cannot be meant to unpack to `n_bytes`."""
     if n_bytes > _UNPACKED + _PACKED * path.stat().st_size:
         raise ValueError(f"it unpacks to {n_bytes / 1e9:.1f} GB, as a file does that is made to fill the memory")
 
 
-def _text_bytes(column: pa.ChunkedArray) -> int:
+def text_bytes(column: pa.ChunkedArray) -> int:
     """What the texts of a dictionary take, each written out."""
     if not pa.types.is_string(column.type.value_type) and not pa.types.is_large_string(column.type.value_type):
         return 0

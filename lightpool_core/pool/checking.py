@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
 from lightpool_core.errors import LightpoolError, PoolLocked, PoolNotFound
 from lightpool_core.pool.checks.index import index_findings
-from lightpool_core.pool.checks.leftovers import leftover_findings, temporaries
+from lightpool_core.pool.checks.leftovers import leftover_findings
 from lightpool_core.pool.checks.runs import lost_findings, run_findings
 from lightpool_core.pool.checks.samples import ledger_findings, name_findings, note_findings, table_findings
 from lightpool_core.pool.checks.views import checkpoint_findings, csv_findings, pool_digests, settings_findings
@@ -20,7 +20,6 @@ from lightpool_core.pool.delta_log import TABLES, log_numbers
 from lightpool_core.pool.enclosure import enclosure_findings
 from lightpool_core.pool.finding import COMPLETES, Finding, damaged, said, warning
 from lightpool_core.pool.lock import writer
-from lightpool_core.pool.repair import is_unfinished
 from lightpool_core.pool.under_way import begun, forgets
 from lightpool_core.settings import SETTINGS_NAME, Settings
 
@@ -77,7 +76,7 @@ def _findings(path: Path) -> Iterator[Finding]:
         yield from agreement
         whole = [name for name in whole if not any(finding.path == path / name for finding in agreement)]
     yield from _checked(path / "runs", partial(run_findings, path))
-    yield from _checked(path, partial(_leftovers, path, whole))
+    yield from _checked(path, partial(leftover_findings, path, whole))
 
 
 def _keeps(path: Path) -> bool:
@@ -113,16 +112,6 @@ def _agreement(path: Path, *, with_ledger: bool) -> Iterator[Finding]:
     for check in (csv_findings, index_findings):
         yield from _checked(path, partial(check, pool, digests))
     yield from _checked(path, partial(checkpoint_findings, pool))
-
-
-def _leftovers(path: Path, whole: Sequence[str]) -> Iterator[Finding]:
-    """What lies in the pool and does not belong there: of temporary files only those of our commands are taken away."""
-    theirs = {temporary for temporary in temporaries(path) if not is_unfinished(path, temporary)}
-    for finding in leftover_findings(path, whole):
-        if finding.path in theirs:
-            yield warning(finding.path, "nothing of a datapool is called so", "move it elsewhere if it is yours")
-        else:
-            yield finding
 
 
 def _checked(path: Path, check: Check) -> Iterator[Finding]:

@@ -222,6 +222,7 @@ class Datapool:
             old = Datapool.open(self.path, number)
             if number == newest.version.number:
                 return newest
+            self.ledger.check_known(number)  # before anything is committed
             version = dataclasses.replace(
                 old.version,
                 number=newest.version.number + 1,

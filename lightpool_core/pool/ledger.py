@@ -128,11 +128,15 @@ class Ledger:
         """True if it can go back to what was known when version `number` of the pool was made."""
         return any(commit.note["number"] == number for commit in self._commits())
 
+    def check_known(self, number: int) -> None:
+        """Raise CorruptPool unless it knows version `number`."""
+        if not self.knows(number):
+            raise CorruptPool(f"{self.pool / _TABLE} has no commit of version {number}; restore it from a backup")
+
     def restore(self, number: int, note: Note) -> None:
         """Go back to what was known when version `number` of the pool was made. Raises CorruptPool."""
+        self.check_known(number)
         made = [c for c in self._commits() if c.note["number"] == number]
-        if not made:
-            raise CorruptPool(f"{self.pool / _TABLE} has no commit of version {number}; restore it from a backup")
         self._table.restore(made[0].delta_version, {**note, "content": made[0].note.get("content", "")})
 
     def prune(self) -> None:

@@ -19,7 +19,7 @@ from lightpool_core.pool.delta_log import TABLES
 from lightpool_core.pool.enclosure import enclosure_findings
 from lightpool_core.pool.finding import Finding
 from lightpool_core.pool.lock import Wait, writing
-from lightpool_core.pool.repair import is_unfinished, recover, repair
+from lightpool_core.pool.repair import recover, repair
 from lightpool_core.registry import is_file, make
 from lightpool_core.settings import Settings
 
@@ -65,8 +65,7 @@ def _mended(pool: Datapool, found: Sequence[Finding]) -> dict[Finding, Finding]:
             _write_checkpoint(pool)
         except LightpoolError as error:
             left[damage] = dataclasses.replace(damage, advice=f"it cannot be made again here: {error}")
-    unfinished = [path for path in temporaries(pool.path) if is_unfinished(pool.path, path)]
-    for path in (*unfinished, *(path for name in TABLES for path in orphans(pool.path / name))):
+    for path in (*temporaries(pool.path), *(path for name in TABLES for path in orphans(pool.path / name))):
         path.unlink()
     return left
 

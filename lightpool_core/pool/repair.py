@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lightpool_core.pool.delta_log import LOG, TABLES, sweep, take_back
+from lightpool_core.pool.delta_log import TABLES, sweep, take_back
 from lightpool_core.pool.lock import Wait, writing
+from lightpool_core.pool.parts import is_unfinished
 from lightpool_core.pool.runs import newest_first, unsettled
 from lightpool_core.pool.under_way import begun, committed_before, done, forgets
 
 if TYPE_CHECKING:
     from lightpool_core.pool.datapool import Datapool
-
-_WRITTEN = (
-    r"datapool\.toml|datapool_latest\.csv|checkpoint_latest\.ckpt|\.latest\.json|\.lock-holder|\.under-way",
-    r"index/(index\.json|rows\.f32|prefixes-\d+\.npy|cells-\d+\.npz|graph-\d+\.hnsw)",
-    r"runs/[\w-]+/(report\.json|(decisions|pending)\.parquet|sequence_information\.json|filenames/\w+\.txt)",
-    r"runs/[\w-]+/(journal|embeddings)/(journal\.json|part-\d+\.parquet)",
-)
-"""What commands replace as a whole, by way of NAME.PID.tmp."""
-_UNFINISHED = (
-    rf"({'|'.join(_WRITTEN)})\.\d+\.tmp",
-    r"runs/[\w-]+/\.embeddings\..+",
-    rf"({'|'.join(TABLES)})/([^/]+|{LOG}/[^/]+)#\d+|({'|'.join(TABLES)})/{LOG}/_commit_[^/]+",  # by the Delta library
-)
-_UNFINISHED_PATH = re.compile("|".join(f"(?:{pattern})" for pattern in _UNFINISHED))
 
 
 def recover(pool: Path, wait: Wait | None = None) -> None:
@@ -73,16 +59,11 @@ def repair(pool: Datapool) -> None:
     done(pool.path)
 
 
-def is_unfinished(pool: Path, path: Path) -> bool:
-    """True for a file in `pool` that a command was writing when it was cut off; false for what users may have there."""
-    return bool(_UNFINISHED_PATH.fullmatch(path.relative_to(pool).as_posix())) and path.is_file()
-
-
 def _sweep(pool: Path) -> None:
     """Take away temporary files, and what commits that never came about have left."""
     for folder in (pool, pool / "index"):
         for temporary in folder.glob("*.tmp"):
-            if is_unfinished(pool, temporary):
+            if is_unfinished(temporary.relative_to(pool).as_posix()) and temporary.is_file():
                 temporary.unlink()
     if begun(pool):
         for table in TABLES:

@@ -14,12 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import parquet
 
-from lightpool_core.annotating.tables import _check_size, _text_bytes
+from lightpool_core.annotating.tables import check_size, text_bytes
 from lightpool_core.embedding.journal import SCRATCH_NAME
 from lightpool_core.errors import CorruptPool
 from lightpool_core.media.names import as_line
 from lightpool_core.pool import decisions, ledger
 from lightpool_core.pool.history import now
+from lightpool_core.pool.parts import RUN, is_unfinished
 from lightpool_core.replacing import replacing, sync
 from lightpool_core.report import fits
 
@@ -28,7 +29,7 @@ _DECISIONS = "decisions.parquet"
 _PENDING = "pending.parquet"
 _JOURNAL = "journal"
 _EMBEDDINGS = "embeddings"
-_NAME = re.compile(r"\d{8}T\d{6}Z(-\d+)?", re.ASCII)
+_NAME = re.compile(RUN, re.ASCII)
 """Of a run: its time, and a number where several began in one second."""
 _UNREADABLE = (OSError, ValueError, KeyError, pa.ArrowException)
 """What Arrow makes of a damaged file."""
@@ -174,8 +175,10 @@ class Run:
 
     def sweep(self) -> None:
         """Take away what it needed only while it was at work."""
-        for scratch in (self.folder / SCRATCH_NAME, *self.folder.glob("*.tmp"), *self.folder.glob("filenames/*.tmp")):
-            scratch.unlink(missing_ok=True)
+        (self.folder / SCRATCH_NAME).unlink(missing_ok=True)
+        for scratch in (*self.folder.glob("*.tmp"), *self.folder.glob("filenames/*.tmp")):
+            if is_unfinished(scratch.relative_to(self.folder.parents[1]).as_posix()):
+                scratch.unlink(missing_ok=True)
         for workshop in self.folder.glob(f".{_EMBEDDINGS}.*"):
             shutil.rmtree(workshop)
 
@@ -198,11 +201,11 @@ def rows_in(path: Path, schema: pa.Schema, needed: Collection[str]) -> Iterator[
     with parquet.ParquetFile(path, read_dictionary=texts) as file:  # each text once, until it is known how often
         about, n_bytes = file.metadata, 0
         unpacked = sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
-        _check_size(path, max(unpacked, about.num_rows * len(there) * 8))
+        check_size(path, max(unpacked, about.num_rows * len(there) * 8))
         for batch in file.iter_batches(_ROWS, columns=there):
             rows = pa.Table.from_batches([batch]).select(there)
-            n_bytes += sum(_text_bytes(column) for column in rows.columns if pa.types.is_dictionary(column.type))
-            _check_size(path, n_bytes)
+            n_bytes += sum(text_bytes(column) for column in rows.columns if pa.types.is_dictionary(column.type))
+            check_size(path, n_bytes)
             rows = rows.cast(pa.schema([schema.field(name) for name in there]))
             for name in (name for name in schema.names if name not in there):
                 rows = rows.append_column(name, pa.nulls(len(rows), schema.field(name).type))

@@ -53,7 +53,11 @@ def test_repair_does_not_wait_where_it_is_not_to(lightpool, pool):
     assert "is being written to by process" in done.err
 
 
-@pytest.mark.parametrize("left", [f"process {os.getpid()} on {socket.gethostname()}", "process 1 on another-container"])
+@pytest.mark.parametrize(
+    "left",
+    [f"process {os.getpid()} on {socket.gethostname()}", "process 1 on another-container"],
+    ids=["a number that is used again", "of another machine"],
+)
 def test_damage_is_named_whatever_a_killed_command_left_written_down(lightpool, pool, left):
     (pool / ".lock-holder").write_text(f"{left} since 2024-01-01 00:00:00 UTC")
     csv = pool / "datapool_latest.csv"

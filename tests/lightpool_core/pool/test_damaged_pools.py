@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pyarrow as pa
 import pytest
@@ -17,7 +17,7 @@ from lightpool_core.pool import decisions
 from lightpool_core.pool.checking import check
 from lightpool_core.pool.delta_log import sweep, take_back
 from lightpool_core.pool.finding import Finding
-from lightpool_core.pool.ledger import SCHEMA
+from lightpool_core.pool.ledger import SCHEMA, Ledger
 from lightpool_core.pool.mending import mend
 from lightpool_core.pool.repair import recover
 from lightpool_core.pool.under_way import under_way
@@ -74,12 +74,33 @@ def test_what_the_ledger_has_got_need_not_be_readable(pool: Path) -> None:
     assert check(pool) == []
 
 
-def test_a_restore_that_the_ledger_cannot_follow_is_damaged(pool: Path) -> None:
+def test_a_restore_that_the_ledger_cannot_follow_changes_nothing(pool: Path) -> None:
     Datapool.open(pool).ledger.prune()
-    for _ in range(2):  # cut off, and then completed
-        with pytest.raises(CorruptPool, match="has no commit of version 1; restore it from a backup"):
+    before = Datapool.open(pool).history()
+    with pytest.raises(CorruptPool, match="has no commit of version 1; restore it from a backup"):
+        Datapool.open(pool).restore(1)
+    assert Datapool.open(pool).history() == before
+    assert damages(pool) == []
+
+
+def test_a_restore_that_was_cut_off_and_that_the_ledger_cannot_follow_is_damaged(
+    pool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "restore", raises(KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt):
             Datapool.open(pool).restore(1)
-        assert [finding.path for finding in damages(pool)] == [pool / "sources"]
+    Datapool.open(pool).ledger.prune()
+    with pytest.raises(CorruptPool, match="has no commit of version 1; restore it from a backup"):
+        Datapool.open(pool).restore(2)
+    assert [finding.path for finding in damages(pool)] == [pool / "sources"]
+
+
+def raises(error: BaseException) -> Callable[..., NoReturn]:
+    def raising(*_: object) -> NoReturn:
+        raise error
+
+    return raising
 
 
 def bomb(path: Path, schema: pa.Schema) -> Path:

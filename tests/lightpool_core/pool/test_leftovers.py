@@ -28,6 +28,7 @@ SOMEBODYS = [
     "a#1",
     "my/_commit_1",
     "runs/my photos/holiday.jpg",
+    "runs/mine/report.json",
     "index/x.5.tmp",
 ]
 

@@ -182,7 +182,11 @@ def test_a_killed_process_is_no_writer(tmp_path: Path, system: str, held: subpro
     assert writer(tmp_path) == ""
 
 
-@pytest.mark.parametrize("left", [f"process {os.getpid()} on {socket.gethostname()}", "process 1 on gone", "a b", "é"])
+@pytest.mark.parametrize(
+    "left",
+    [f"process {os.getpid()} on {socket.gethostname()}", "process 1 on gone", "a b", "é"],
+    ids=["a number that is used again", "of another machine", "other words", "another letter"],
+)
 @pytest.mark.parametrize("lock", [True, False])
 def test_what_a_process_wrote_down_holds_no_lock_of_the_system(tmp_path: Path, left: str, lock: bool) -> None:
     """As in a container with another name, or where its number is another's by now."""
