@@ -11,7 +11,7 @@ from tests.faults.crashes import Crash, Recorder, leftovers, recorded
 from tests.faults.cutting import GO_ON, HALF, KILL, sampled
 from tests.faults.stories import STORIES, Told
 
-SAMPLED = 5
+SAMPLED = 4
 """Crashes of each command after which the next one is given; the long run gives it after all."""
 ALL = ("append", "restore")
 """Commands of which every crash is looked at in any case."""

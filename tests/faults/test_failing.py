@@ -21,7 +21,7 @@ ADVICE = {
 }
 PANIC = re.compile(r"\nthread '[^']*' \(\d+\) panicked at .*\n.*\n(?:stack backtrace:\n)?(?:note: .*\n)?")
 """What the Delta library says on stderr when a disk fails amid a write; where there is no room, nothing is begun."""
-SAMPLED = 4
+SAMPLED = 3
 """Changes from which on everything fails; the long run tries all."""
 
 

@@ -13,7 +13,7 @@ import pytest
 from tests.faults.cutting import LONG, sampled
 from tests.faults.stories import STORIES
 
-SAMPLED = 5
+SAMPLED = 4
 """Amounts of space that are tried; the long run tries all."""
 ROOM = 256 << 20
 """Bytes, more than any of this needs."""

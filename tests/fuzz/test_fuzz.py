@@ -76,7 +76,7 @@ def test_a_damaged_part_of_a_pool_is_a_value_or_one_line_of_error(target, edits)
 
 
 @targets(slow=True)
-@pytest.mark.parametrize("data", [b"", b"{}", b"[1]", b"[" * 20_000], ids=["empty", "object", "list", "deep"])
+@pytest.mark.parametrize("data", [b"{}", b"[" * 20_000], ids=["object", "deep"])
 def test_another_part_of_a_pool_is_a_value_or_one_line_of_error(target, data):
     is_value(target, data)
 

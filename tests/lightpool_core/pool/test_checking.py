@@ -503,7 +503,7 @@ def playground(grown: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(shutil.copytree(grown, tmp_path_factory.mktemp("playground") / "pool"))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_flipped_bit_or_a_cut_file_is_found_or_changes_nothing(
     grown: Path, playground: Path, data: st.DataObject
