@@ -9,8 +9,9 @@ import pyarrow as pa
 
 from lightpool_core.assembly import Embedding
 from lightpool_core.media.quality import PREFIX
+from lightpool_core.pool.clock import now
 from lightpool_core.pool.datapool import Datapool
-from lightpool_core.pool.history import Version, now
+from lightpool_core.pool.history import Version
 from lightpool_core.pool.ledger import Outcome
 from lightpool_core.pool.metadata import texts_of
 from lightpool_core.pool.runs import Run

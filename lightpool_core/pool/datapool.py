@@ -18,9 +18,10 @@ from lightpool_core.arrays import Embeddings, Labels, Rows
 from lightpool_core.errors import PoolLocked, PoolNotFound, VersionNotFound
 from lightpool_core.media.source import SampleRef
 from lightpool_core.pool import latest
+from lightpool_core.pool.clock import now
 from lightpool_core.pool.content import NOTHING, grown
 from lightpool_core.pool.enclosure import check_enclosed
-from lightpool_core.pool.history import History, Version, now, schema
+from lightpool_core.pool.history import History, Version, schema
 from lightpool_core.pool.index import Index, cached_index
 from lightpool_core.pool.ledger import Ledger
 from lightpool_core.pool.lock import Wait, writing

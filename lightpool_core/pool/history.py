@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +69,6 @@ class Version:
 def is_content(content: object) -> bool:
     """True for what a commit notes of its rows, see `lightpool_core.pool.content`; it may be empty."""
     return isinstance(content, str) and re.fullmatch(r"([0-9a-f]{16})?", content) is not None
-
-
-def now() -> datetime:
-    """This moment, UTC, to the second."""
-    return datetime.now(timezone.utc).replace(microsecond=0)
 
 
 def schema(dim: int) -> pa.Schema:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from lightpool_core.errors import PoolLocked, SettingsError
+from lightpool_core.pool.clock import now
 from lightpool_core.pool.enclosure import check_enclosed
-from lightpool_core.pool.history import now
 from lightpool_core.replacing import is_gone, replacing
 from lightpool_core.settings import SETTINGS_NAME, Settings
 

@@ -19,7 +19,7 @@ from lightpool_core.embedding.journal import SCRATCH_NAME
 from lightpool_core.errors import CorruptPool
 from lightpool_core.media.names import as_line
 from lightpool_core.pool import decisions, ledger
-from lightpool_core.pool.history import now
+from lightpool_core.pool.clock import now
 from lightpool_core.pool.parts import RUN, is_unfinished
 from lightpool_core.replacing import replacing, sync
 from lightpool_core.report import fits

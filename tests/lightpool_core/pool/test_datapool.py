@@ -12,8 +12,9 @@ from deltalake import DeltaTable
 from lightpool_core.arrays import Embeddings
 from lightpool_core.errors import CorruptPool, PoolNotFound, VersionNotFound
 from lightpool_core.pool import datapool as module
+from lightpool_core.pool.clock import now
 from lightpool_core.pool.datapool import Datapool
-from lightpool_core.pool.history import now, schema
+from lightpool_core.pool.history import schema
 from lightpool_core.pool.ledger import SCHEMA
 from lightpool_core.pool.lock import writing
 from lightpool_core.settings import Settings

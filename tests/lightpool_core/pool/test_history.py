@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 
 from lightpool_core.errors import VersionNotFound
-from lightpool_core.pool.history import History, Version, now, schema
+from lightpool_core.pool.clock import now
+from lightpool_core.pool.history import History, Version, schema
 from tests.strategies import unit_vectors
 
 FIRST = Version(0, now(), 0, 0, "init", 3, "mean-1")

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from lightpool_core.errors import CorruptPool
 from lightpool_core.pool import datapool as module
 from lightpool_core.pool import index as index_module
+from lightpool_core.pool.clock import now
 from lightpool_core.pool.datapool import Datapool
-from lightpool_core.pool.history import History, now, schema
+from lightpool_core.pool.history import History, schema
 from lightpool_core.pool.ledger import SCHEMA
 from lightpool_core.pool.lock import writing
 from lightpool_core.selection.neighbours import ArrayView
