@@ -10,6 +10,7 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -140,8 +141,11 @@ def _module_from_file(file: Path) -> types.ModuleType:
 
 
 def _entry_points(kind: Kind) -> tuple[Any, ...]:
-    folders = [Path(folder) for folder in sys.path]
-    return _scanned(_GROUPS[kind], tuple((folder, folder.stat().st_mtime_ns) for folder in folders if folder.exists()))
+    folders = []
+    for folder in map(Path, sys.path):
+        with suppress(OSError):  # it is not there, or not ours to look into
+            folders.append((folder, folder.stat().st_mtime_ns))
+    return _scanned(_GROUPS[kind], tuple(folders))
 
 
 @cache

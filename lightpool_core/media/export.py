@@ -44,15 +44,9 @@ def write_samples(samples: Sequence[Picked], folder: str | Path) -> None:
             else:
                 _write_frames(file, {index: path for index, path in targets.items() if index is not None})
             written += targets.values()
-        sync(*written, *_folders(written, root))
+        sync(*written, *sorted({folder for file in written for folder in file.parents if folder.is_relative_to(root)}))
     except OSError as error:
         raise SourceError(f"samples cannot be written to {folder}: {failure(error)}") from error
-
-
-def _folders(files: Sequence[Path], root: Path) -> list[Path]:
-    """Those that `files` lie in, down from the one that `root` lies in."""
-    inner = {folder for file in files for folder in file.parents if folder.is_relative_to(root)}
-    return [*sorted(inner, reverse=True), root.parent] if files else []
 
 
 def output_folder(folder: str | Path) -> Path:

@@ -204,3 +204,25 @@ def test_two_plugins_from_one_file_are_of_one_class(tmp_path: Path) -> None:
     file.write_text("from dataclasses import dataclass\n@dataclass(frozen=True)\nclass Mine:\n    n: int = 1\n")
     choice = PluginChoice(f"{file}:Mine")
     assert same_results(make("embedder", choice), make("embedder", choice))
+
+
+def test_a_plugin_that_is_installed_while_we_run_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert "late" not in names("sampler")
+    late = tmp_path / "late-1.0.dist-info"
+    late.mkdir()
+    (late / "entry_points.txt").write_text("[lightpool.samplers]\nlate = late:Late\n")
+    assert "late" in names("sampler")
+
+
+def test_a_folder_that_may_not_be_looked_into_hides_no_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shut, stat = tmp_path / "shut", Path.stat
+
+    def refusing(path: Path, **how: Any) -> Any:
+        if path == shut:
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **how)
+
+    monkeypatch.syspath_prepend(str(shut))
+    monkeypatch.setattr(Path, "stat", refusing)
+    assert "gist" in names("embedder")

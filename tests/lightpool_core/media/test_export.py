@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from lightpool_core.errors import SourceError
+from lightpool_core.media import export
 from lightpool_core.media.export import Picked, write_samples
 from lightpool_core.media.ffmpeg import ffmpeg_command
 from lightpool_core.media.image import read_image
@@ -82,3 +83,16 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
     with pytest.raises(SourceError, match="cannot be written"):
         write_samples([], tmp_path / "out")
+
+
+def test_every_file_and_folder_is_brought_to_the_disk_and_none_outside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(export, "sync", lambda *paths: synced.extend(paths))
+    files = {"cats/small/a.jpg": tmp_path / "1.jpg", "b.jpg": tmp_path / "2.jpg"}
+    for file in files.values():
+        file.write_bytes(b"raw")
+    root = tmp_path / "new" / "out"
+    write_samples([Picked(name, file, None) for name, file in files.items()], root)
+    assert set(synced) == {root, root / "cats", root / "cats/small", root / "cats/small/a.jpg", root / "b.jpg"}
