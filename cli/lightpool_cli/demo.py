@@ -13,7 +13,11 @@ from lightpool_cli import append, console, history
 # ffmpeg's own sources, cropped and panned so that some clips move and some hold still for seconds.
 _FIRST = {
     "harbour/morning.mp4": ("mandelbrot=size=640x360:rate=10:end_scale=0.02:end_pts=80", "hue=s=0.6"),
-    "harbour/evening.mp4": ("gradients=size=640x360:rate=10:speed=0.02:seed=7", "vignette"),
+    # Left to itself, this source chooses other ends at each start, whatever its seed.
+    "harbour/evening.mp4": (
+        "gradients=size=640x360:rate=10:speed=0.02:seed=7:n=2:c0=darkorange:c1=midnightblue:x0=80:y0=20:x1=560:y1=330",
+        "vignette",
+    ),
     "street/crossing.mp4": ("testsrc2=size=960x540:rate=10", "crop=640:360:(in_w-out_w)*t/8:(in_h-out_h)*t/8"),
 }
 _THEN = {

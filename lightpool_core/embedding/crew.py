@@ -42,6 +42,10 @@ class Batch:
     share: float
     """Of the source of its last picture, about how much is decoded, from 0 to 1; 0 where nobody knows."""
     slab: tuple[_Member, int] | None = field(repr=False)
+    task: int
+    """Number of the task that its sources are of."""
+    number: int
+    """Its place among the batches of that task, from 0."""
 
 
 @dataclass
@@ -50,6 +54,10 @@ class _Member:
 
     process: Process
     task: Task | None = None
+    number: int = -1
+    """Of that task, among all that were given out."""
+    n_batches: int = 0
+    """Passed on of that task."""
     open: set[int] = field(default_factory=set)
     """Positions of sources in its task that have not come to their end."""
     lent: set[int] = field(default_factory=set)
@@ -66,8 +74,9 @@ class _Member:
 class Crew:
     """Up to `n_workers` processes that work off tasks. A context manager; leaving it ends them all.
 
-    Iterating gives batches as they come, of all tasks at once, until everything is done. Errors of an embedder
-    are raised there. `timeout`: seconds without any progress after which a source is given up.
+    Iterating gives batches as they come, of all tasks at once, until everything is done; several threads may iterate
+    and share them. Errors of an embedder are raised there. `timeout`: seconds without any progress after which a
+    source is given up.
     """
 
     def __init__(self, tasks: Sequence[Task], setup: Setup, *, n_workers: int, timeout: float) -> None:
@@ -75,6 +84,7 @@ class Crew:
         self._setup = setup
         self._timeout = timeout
         self._n_workers = min(n_workers, len(tasks))
+        self._n_given = 0
         self._members: list[_Member] = []
         self._ready: queue.SimpleQueue[Batch | BaseException | None] = queue.SimpleQueue()
         self._gone = threading.Event()
@@ -95,6 +105,7 @@ class Crew:
             if isinstance(batch, BaseException):
                 raise batch
             yield batch
+        self._ready.put(None)  # for the next thread that asks
 
     def release(self, batch: Batch) -> None:
         """The slab of `batch` may be filled again."""
@@ -111,10 +122,10 @@ class Crew:
                 for member in [member for member in self._members if member.process.connection in spoken]:
                     self._hear(member)
                 self._look_after()
-            self._ready.put(None)
         except BaseException as error:  # crosses the thread; raised again where batches are taken
             self._ready.put(error)
         finally:
+            self._ready.put(None)
             for member in self._members:
                 member.process.end()
 
@@ -131,6 +142,8 @@ class Crew:
 
     def _assign(self, member: _Member) -> None:
         member.task = self._tasks.popleft()
+        member.number, member.n_batches = self._n_given, 0
+        self._n_given += 1
         member.open = set(range(len(member.task.sources)))
         after = member.task.after
         member.n_frames, member.n_came = after.index + 1, after.n
@@ -181,7 +194,9 @@ class Crew:
         if slab >= 0:
             member.lent.add(slab)
         lent = (member, slab) if slab >= 0 else None
-        self._ready.put(Batch(prepared, tuple(pictures), tuple(endings), seconds, share, lent))
+        place = (member.number, member.n_batches)
+        member.n_batches += 1
+        self._ready.put(Batch(prepared, tuple(pictures), tuple(endings), seconds, share, lent, *place))
 
     def _look_after(self) -> None:
         """End workers that have stood still for too long without having to wait for us."""

@@ -24,7 +24,8 @@ class Embedder(Preparer, Protocol):
     An embedder is a frozen dataclass: its fields are its options, its docstring is its description.
     Making one is cheap; models are loaded at the first use of `dim`, `fingerprint` or `embed`. `prepare` is
     called in worker processes, on a copy made from the fields alone, or on the answer of `preparer()` where
-    the embedder has that method. A batch has `batch_size` pictures where it has that attribute, otherwise 32.
+    the embedder has that method. A batch has `batch_size` pictures where it has that attribute, otherwise 32. Where
+    it has `lanes`, `embed` is called in so many threads at once; it is one that computes with torch.
     One that has a method `embed_text`, see TextEmbedder, can be asked for pictures by what they show.
     """
 
@@ -80,6 +81,11 @@ def precision_of(embedder: Embedder) -> str:
 def batch_size_of(embedder: Embedder) -> int:
     """B, how many pictures `embedder` takes at once."""
     return int(getattr(embedder, "batch_size", _BATCH))
+
+
+def lanes_of(embedder: Embedder) -> int:
+    """How many batches `embedder` takes at once, each in a thread of its own."""
+    return max(1, int(getattr(embedder, "lanes", 1)))
 
 
 def embeds_text(embedder: Embedder) -> TypeGuard[TextEmbedder]:

@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ _ENDINGS = b"endings"
 _AFTER = b"after"
 _FORM: Any = {"compression": "none", "use_dictionary": ["source"]}
 """Of a part: looking for what repeats in embeddings would take longer than writing them."""
+_FIELDS = attrgetter(*(field.name for field in fields(Ending)))
 _DAMAGED = (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError, pa.ArrowException)
 """What reading a part raises that is not as it was written."""
 _GROUP = 8192
@@ -92,7 +94,7 @@ class Journal:
         """Index of the last frame, by the key of its video."""
         for place in (*kept, folder):
             for part, table in _parts_in(place, self._described):
-                self._remember(part, table, old=True)
+                self._take_over(part, table)
 
     def add(
         self, pictures: Sequence[tuple[str, Picture]], embeddings: Embeddings, endings: Iterable[tuple[str, Ending]]
@@ -103,8 +105,9 @@ class Journal:
         if self.maker.measured:
             columns |= {name: [p.measured[name] for _, p in pictures] for name in MEASURED}
         vectors = pa.FixedSizeListArray.from_arrays(pa.array(np.ravel(embeddings), pa.float32()), self._dim)
-        ended = [(key, *_values(ending)) for key, ending in endings]
-        keys = {key for key, _ in pictures} | {str(row[0]) for row in ended}
+        ends = dict(endings)
+        ended = [(key, *_values(ending)) for key, ending in ends.items()]
+        keys = {key for key, _ in pictures} | ends.keys()
         after = {key: self._reached.get(key, -1) for key in sorted(keys)}
         described_by = {_ENDINGS: json.dumps(ended), _AFTER: json.dumps(after)}
         schema = self._schema.with_metadata(described_by)
@@ -119,7 +122,7 @@ class Journal:
                 " once they can be, the same command goes on from here"
             ) from error
         self._number += 1
-        self._remember(path, table.drop_columns("embedding"))
+        self._remember(path, table.drop_columns("embedding"), ends)
 
     def entries(self, keys: Iterable[str]) -> Entries:
         """What is known of the sources with these `keys`."""
@@ -192,15 +195,19 @@ class Journal:
                 columns = group.select(self._described.names).append_column("embedding", vectors)
                 writer.write_table(columns.select(schema.names).cast(schema))
 
-    def _remember(self, part: Path, table: pa.Table, *, old: bool = False) -> None:
+    def _take_over(self, part: Path, table: pa.Table) -> None:
+        """Go on with a part that an earlier run wrote."""
         endings, after = _told_by(table)
-        if old and any(self._reached.get(key, -1) < index for key, index in after.items()):
+        if any(self._reached.get(key, -1) < index for key, index in after.items()):
             return  # the frames before these are gone: as good as none
+        # What was not well before is tried again: with other limits, say, or on a system that works.
+        self._remember(part, table, {key: ending for key, ending in endings.items() if not ending.reason})
+
+    def _remember(self, part: Path, table: pa.Table, endings: dict[str, Ending]) -> None:
         for key, index in zip(table["source"].to_pylist(), table["frame"].to_pylist(), strict=True):
             if index is not None:
                 self._reached[key] = max(index, self._reached.get(key, -1))
-        # What was not well before is tried again: with other limits, say, or on a system that works.
-        self._endings |= {key: ending for key, ending in endings.items() if not (old and ending.reason)}
+        self._endings |= endings
         self._tables.append(_located(table, len(self._parts)))
         self._parts.append(part)
 
@@ -218,8 +225,9 @@ def _schema(maker: Maker) -> pa.Schema:
     })  # fmt: skip
 
 
-def _values(ending: Ending) -> list[object]:
-    return [getattr(ending, field.name) for field in fields(Ending)]
+def _values(ending: Ending) -> tuple[object, ...]:
+    found: tuple[object, ...] = _FIELDS(ending)
+    return found
 
 
 def _located(table: pa.Table, part: int) -> pa.Table:

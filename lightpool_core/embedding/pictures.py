@@ -1,4 +1,7 @@
-"""What is known of a decoded picture, and of a source once its last picture has come."""
+"""What is known of a decoded picture, and of a source once its last picture has come.
+
+What crosses processes by the thousand has no slots: frozen classes with slots are pickled several times as slowly.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from dataclasses import dataclass, field
 from lightpool_core.media.source import Source
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Picture:
     """What is known of a decoded picture once its pixels are gone."""
 
@@ -25,7 +28,7 @@ class Picture:
     """See `media.quality`; empty where nothing was to be measured."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Ending:
     """How a source ended: all its frames counted, sampled or not, and why some are missing, if they are."""
 
@@ -54,7 +57,7 @@ class Reached:
 NOTHING = Reached(-1, "")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Task:
     """What one worker decodes in one go: a video, or some images."""
 

@@ -14,15 +14,16 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
+from functools import partial
 from importlib.machinery import PathFinder
 
 import numpy as np
 
 from lightpool_core.arrays import Embeddings, unit_rows
 from lightpool_core.embedding.crew import Batch, Crew
-from lightpool_core.embedding.embedder import Embedder, Preparer, batch_size_of, preparer_of
+from lightpool_core.embedding.embedder import Embedder, Preparer, batch_size_of, lanes_of, preparer_of
 from lightpool_core.embedding.journal import Entries, Journal
-from lightpool_core.embedding.lanes import n_cores
+from lightpool_core.embedding.lanes import n_cores, side_by_side
 from lightpool_core.embedding.pictures import Reached, tasks_of
 from lightpool_core.embedding.slabs import Layout
 from lightpool_core.embedding.worker import Setup
@@ -33,8 +34,10 @@ from lightpool_core.media.source import Source
 from lightpool_core.progress import SILENT, Progress
 
 _TRIAL = 64
-_SLABS = 2
-"""Batches per worker that are filled, wait, or are embedded."""
+_SLABS, _MOST_SLABS = 2, 8
+"""Batches per worker that are filled, wait, or are embedded. Several that wait even out who gets the cores when."""
+_WAITING_BYTES = 16 << 20
+"""Per worker, from which on no more than necessary wait."""
 _MEMORY = 2 << 30
 """Bytes that all workers together may share with us."""
 _SHARES = 4
@@ -43,7 +46,7 @@ _FEW = 8
 """Images that are always taken together."""
 _THREADS = 2
 """Of an ffmpeg at least: one decodes while the other scales."""
-_WAITING = 0.5
+_IDLE = 0.5
 """Share of the time that the embedder waits, from which on it is not what takes long."""
 
 
@@ -67,7 +70,7 @@ class Effort:
         """What the whole waits for: `decode`, `prepare` or `embed`; '' where there was nothing to do."""
         if not self.wait + self.embed:
             return ""
-        if self.wait < _WAITING * (self.wait + self.embed):
+        if self.wait < _IDLE * (self.wait + self.embed):
             return "embed"
         return "decode" if self.decode >= self.prepare else "prepare"
 
@@ -100,7 +103,12 @@ def embed_sources(
     tasks = tasks_of(list(sources.values()), n_images, _reached(known, keys), done)
     n_workers = max(1, min(n_cores(), len(tasks), _MEMORY // setup.layout.n_bytes))
     threads = max(_THREADS, math.ceil(n_cores() / n_workers))
-    setup = dataclasses.replace(setup, reading=dataclasses.replace(setup.reading, threads=threads))
+    n_slabs = max(_n_slabs(setup.layout), 1 + math.ceil(lanes_of(embedder) / n_workers))
+    setup = dataclasses.replace(
+        setup,
+        reading=dataclasses.replace(setup.reading, threads=threads),
+        layout=dataclasses.replace(setup.layout, n_slabs=n_slabs),
+    )
     with Crew(tasks, setup, n_workers=n_workers, timeout=reading.timeout) as crew:
         return _embed_all(crew, keys, embedder, journal, progress)
 
@@ -111,14 +119,15 @@ def _embed_all(
     """Embed every batch that `crew` has ready, and write it down."""
     spent, asked, begun = Effort(), time.perf_counter(), dict[Source, float]()
     with progress.stage("decoding", len(keys)) as decoding, progress.stage("embedding") as embedding:
-        for batch in crew:
-            began = time.perf_counter()
-            embeddings = _embedded(embedder, batch)
+        n_lanes = lanes_of(embedder)
+        for done in side_by_side(crew, partial(_embedded, embedder), n_lanes):
+            began, batch = time.perf_counter(), done.batch
             pictures = [(keys[source], picture) for source, picture in batch.pictures]
-            journal.add(pictures, embeddings, [(keys[source], ending) for source, ending in batch.endings])
+            journal.add(pictures, done.embeddings, [(keys[source], ending) for source, ending in batch.endings])
             crew.release(batch)
             ended = time.perf_counter()
-            spent += Effort(*batch.seconds, ended - began, began - asked, len(batch.pictures))
+            busy = done.seconds / n_lanes + ended - began
+            spent += Effort(*batch.seconds, busy, ended - asked - busy, len(batch.pictures))
             asked = ended
             decoding.advance(_advanced(batch, begun))
             embedding.advance(len(batch.pictures))
@@ -139,6 +148,10 @@ def _advanced(batch: Batch, begun: dict[Source, float]) -> float:
 def _share(n_sources: int, batch: int) -> int:
     """How many images a worker takes at once: a batch, or fewer where some workers would be left without."""
     return min(batch, max(_FEW, math.ceil(n_sources / (_SHARES * n_cores()))))
+
+
+def _n_slabs(layout: Layout) -> int:
+    return max(_SLABS, min(_MOST_SLABS, _WAITING_BYTES // max(1, layout.slab_bytes)))
 
 
 def _setup(embedder: Embedder, reading: Reading) -> Setup:

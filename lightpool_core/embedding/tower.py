@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -16,7 +16,7 @@ from PIL import Image
 
 from lightpool_core.arrays import Array, Embeddings, Pixels
 from lightpool_core.device import has_fast_bfloat16, torch_device
-from lightpool_core.embedding.lanes import n_cores, side_by_side
+from lightpool_core.embedding.lanes import n_cores, torch_cores
 from lightpool_core.embedding.weights import one_line
 from lightpool_core.errors import PluginUnavailable, SettingsError
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 _MOST_LANES = 8
-_SLICE_ON_CPU = 16
-_SLICE_ON_GPU = 128
+_ON_CPU = 16
+_ON_GPU = 128
 
 
 @dataclass(frozen=True)
@@ -47,16 +47,21 @@ class Squash:
 class Tower:
     """A network in inference mode, on one or several devices, and the normalisation of its inputs.
 
-    A batch is cut into slices that are embedded side by side: one for each GPU, or, on a CPU, one for each lane
-    of cores. The embedding of a picture is the same whatever else is in its batch, but for the last bits.
+    As many threads as `n_lanes` says may embed at once: one for each GPU, or, on a CPU, one for each lane of cores.
+    The embedding of a picture is the same whatever else is in its batch, but for the last bits.
     """
 
     modules: Sequence[torch.nn.Module]
-    """One per slice; on a CPU the same one."""
+    """One per lane; on a CPU the same one."""
     dtype: torch.dtype
     mean: Sequence[float]
     """Of red, green and blue in what the network learnt from, 0 to 1."""
     std: Sequence[float]
+    _free: SimpleQueue[torch.nn.Module] = field(default_factory=SimpleQueue, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for module in self.modules:
+            self._free.put(module)
 
     @classmethod
     def on(
@@ -69,17 +74,20 @@ class Tower:
         try:
             module = module.to(first, dtype).to(memory_format=torch.channels_last).eval().requires_grad_(False)
             if first.type == "cpu":
-                return cls([module] * n_slices(device), dtype, mean, std)
-            others = [torch.device("cuda", number) for number in range(1, n_slices(device))]
+                return cls([module] * n_lanes(device), dtype, mean, std)
+            others = [torch.device("cuda", number) for number in range(1, n_lanes(device))]
             return cls([module, *(copy.deepcopy(module).to(other) for other in others)], dtype, mean, std)
         except (RuntimeError, AssertionError, NotImplementedError) as error:
             raise PluginUnavailable(f"the model cannot be moved to device={device}: {one_line(error)}") from error
 
     def embed(self, batch: Array) -> Embeddings:
         """Pictures (B, H, W, 3) uint8 → (B, D), not normalised."""
-        slices = np.array_split(batch, min(len(self.modules), len(batch)))
-        embed = [partial(self._embedded, module) for module in self.modules]
-        return side_by_side(embed, slices, max(1, n_cores() // len(slices)))
+        module = self._free.get()
+        try:
+            with torch_cores(max(1, n_cores() // len(self.modules))):
+                return self._embedded(module, batch)
+        finally:
+            self._free.put(module)
 
     def _embedded(self, module: torch.nn.Module, pictures: Array) -> Embeddings:
         import torch
@@ -110,8 +118,8 @@ def check_precision(precision: str) -> None:
         raise SettingsError(f"precision={precision}: choose one of {', '.join(get_args(Precision))}")
 
 
-def n_slices(device: str) -> int:
-    """Into how many parts a batch is cut: the GPUs that `device` means, or some of the cores."""
+def n_lanes(device: str) -> int:
+    """How many batches are embedded at once: on each of the GPUs that `device` means, or on some of the cores."""
     import torch
 
     first = torch_device(device)
@@ -121,9 +129,8 @@ def n_slices(device: str) -> int:
 
 
 def batch_size(device: str) -> int:
-    """B: as many pictures as keep `device` busy."""
-    on_cpu = torch_device(device).type == "cpu"
-    return n_slices(device) * (_SLICE_ON_CPU if on_cpu else _SLICE_ON_GPU)
+    """B: as many pictures as keep a lane of `device` busy."""
+    return _ON_CPU if torch_device(device).type == "cpu" else _ON_GPU
 
 
 def dtype_of(device: str, precision: Precision) -> torch.dtype:

@@ -17,7 +17,7 @@ _LONGEST_INDEX = 18
 """Digits of the index of a frame that int64 holds."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots it is pickled several times as fast
 class Source:
     """One raw file: the unit of decoding, of parallelism and of failure."""
 
@@ -36,6 +36,9 @@ class Source:
     """Time of last modification, nanoseconds since 1970."""
     refused: str = ""
     """Why it is not opened, if it is not."""
+
+    def __hash__(self) -> int:
+        return hash(self.name)  # paths take long to hash
 
     @property
     def location(self) -> str:

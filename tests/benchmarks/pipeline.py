@@ -1,17 +1,18 @@
 """How fast do pictures become embeddings, against the limits of the machine and against peers?
 
-    python tests/benchmarks/pipeline.py DATA [--only gist] [--pictures 3000] [--runs 3]
+    python tests/benchmarks/pipeline.py DATA [--only gist] [--rounds 60] [--runs 3]
 
 DATA holds `images/` and `videos/`. Prints one table. The limit of the pipeline is the sum of the bare costs of its
 stages over the cores: what decoding, preparing and embedding take when each is all that the machine does, on all
-cores at once, measured in turns with the runs; medians count. Pictures are used again under other names until there
-are as many as asked for. open-clip has random weights: they are as fast as others.
+cores at once. The pipeline, its stages and its peers take turns of a second, so that whatever else the machine does
+meets all of them (see `turns.py`). The pipeline is measured while it is at work: without its start and its end.
+open-clip has random weights: they are as fast as others.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
+import json
 import statistics
 import tempfile
 import time
@@ -21,22 +22,21 @@ from pathlib import Path
 
 import pipeline_memory
 import pipeline_peers as peers
-from pipeline_stages import STAGES, core_seconds
+import pipeline_stages
+from turns import Contender, take_turns
 
 from lightpool_core.embedding.embedder import Embedder, precision_of
-from lightpool_core.embedding.journal import Journal, Maker
 from lightpool_core.embedding.lanes import n_cores
-from lightpool_core.embedding.pipeline import embed_sources
 from lightpool_core.media.inputs import list_sources
-from lightpool_core.media.reading import Reading
-from lightpool_core.media.source import Source
 from lightpool_core.media.video import VideoStream
 from lightpool_core.registry import make
 from lightpool_core.settings import PluginChoice
 
-SECONDS = 8.0
-"""Of each measurement of a bare stage."""
+_PARTS = 5
+"""Into which the rounds are divided, to tell how sure a ratio is."""
 _MODEL = "ViT-B-32"
+_LARGE = 12
+"""Every how many-th photo is made large."""
 
 
 @dataclass(frozen=True)
@@ -44,40 +44,41 @@ class Options:
     """What the command line asks for."""
 
     data: Path
-    pictures: int
+    rounds: int
     runs: int
 
 
-def images(name: str, choice: PluginChoice, options: Options) -> Iterator[str]:
-    """The whole pipeline against the sum of its stages."""
-    folder = options.data / "images"
-    n = options.pictures if name == "gist" else max(64, options.pictures // 12)
+def images(choice: PluginChoice, options: Options) -> Iterator[str]:
+    """The whole pipeline against the sum of its stages, and against loops as others write them."""
     embedder: Embedder = make("embedder", choice)
-    assert embedder.fingerprint  # the model is loaded
-    stages: dict[str, list[float]] = {stage: [] for stage in STAGES}
-    rates, ratios = [], []
-    _rate(embedder, _sources(folder, 64))
-    for _ in range(options.runs):
-        for stage in STAGES:
-            stages[stage].append(core_seconds(stage, choice, folder, SECONDS))
-        rates.append(_rate(embedder, _sources(folder, n)))
-        ratios.append(rates[-1] * sum(values[-1] for values in stages.values()) / n_cores())
-    cost = {stage: statistics.median(values) for stage, values in stages.items()}
-    rate, ratio = statistics.median(rates), statistics.median(ratios)
+    folder = options.data / "images"
+    small = {name: _contender(name, choice, folder) for name in ("lightpool", *pipeline_stages.STAGES)}
+    if choice.name == "gist":
+        more = {"decode whole": _contender("decode whole", choice, _large(options))}
+    else:
+        more = {name: _contender(name, choice, folder) for name in peers.PEERS}
+    take_turns([*small.values(), *more.values()], rounds=options.rounds)
+    rate = small["lightpool"].rate()
+    cost = {name: n_cores() / small[name].rate() for name in pipeline_stages.STAGES}
+    ratios = [_ratio(small, part) for part in _parts(options.rounds)]
     said = ", ".join(f"{stage} {1000 * seconds:.2f}" for stage, seconds in cost.items())
     yield _row(
-        f"{name}, {n} photos", f"{rate:.1f} pictures/s", "sum of the stages", f"{rate / ratio:.1f}", ratio,
+        choice.name, f"{rate:.1f} pictures/s", "sum of the stages", f"{n_cores() / sum(cost.values()):.1f}",
+        _ratio(small, slice(None)),
         f"{min(ratios):.2f} to {max(ratios):.2f}; core ms: {said}; {precision_of(embedder)}",
     )  # fmt: skip
     alone = n_cores() / cost["embed"]
     yield _row("", "", "embedding alone", f"{alone:.1f}", rate / alone)
-    if name == "gist":
-        whole = core_seconds("decode whole", choice, _large(options), SECONDS)
-        ours = cost["prepare"] + cost["embed"]
-        large = "decoding a 640×480 JPEG"
-        yield _row("gist, prepare and embed", f"{1000 * ours:.2f} core ms", large, f"{1000 * whole:.2f}", whole / ours)
-    else:
-        yield from _against_loops(rate, folder, n, options.runs)
+    for name, contender in more.items():
+        theirs = contender.rate()
+        if name == "decode whole":
+            ours, whole = cost["prepare"] + cost["embed"], n_cores() / theirs
+            large = "decoding a 640×480 JPEG"
+            yield _row(
+                "gist, prepare and embed", f"{1000 * ours:.2f} core ms", large, f"{1000 * whole:.2f}", whole / ours
+            )
+        else:
+            yield _row("", "", f"{name}, float32", f"{theirs:.1f}", rate / theirs)
 
 
 def videos(options: Options) -> Iterator[str]:
@@ -107,33 +108,25 @@ def _video(file: Path, short_side: int, runs: int) -> str:
     return _row(what, f"{rate:.0f} frames/s", "ffmpeg -f null", f"{limit:.0f}", ratio)
 
 
-def _against_loops(rate: float, folder: Path, n: int, runs: int) -> Iterator[str]:
-    import open_clip
+def _contender(what: str, choice: PluginChoice, folder: Path) -> Contender:
+    chosen = json.dumps([choice.name, dict(choice.options)])
+    alone = what == "lightpool" or what in peers.PEERS
+    return Contender([pipeline_stages.__file__, what, chosen, str(folder)], 1 if alone else n_cores())
 
-    model, _, preprocess = open_clip.create_model_and_transforms(_MODEL)
-    model.eval()
-    files = [source.file for source in _sources(folder, n)]
-    for name, loop in (("plain open_clip loop", peers.plain_loop), ("DataLoader with workers", peers.data_loader)):
-        theirs = statistics.median(loop(model, preprocess, files) for _ in range(runs))
-        yield _row("", "", f"{name}, float32", f"{theirs:.1f}", rate / theirs)
+
+def _ratio(contenders: dict[str, Contender], rounds: slice) -> float:
+    """Of the rate of the pipeline to the limit."""
+    spent = sum(1 / contenders[name].rate(rounds) for name in pipeline_stages.STAGES)
+    return contenders["lightpool"].rate(rounds) * spent
+
+
+def _parts(rounds: int) -> list[slice]:
+    each = max(1, rounds // _PARTS)
+    return [slice(start, start + each) for start in range(0, rounds - each + 1, each)]
 
 
 def _row(what: str, ours: str, against: str, theirs: str, ratio: float, more: str = "") -> str:
     return f"| {what} | {ours} | {against} | {theirs} | **{ratio:.2f}** | {more} |"
-
-
-def _rate(embedder: Embedder, sources: list[Source]) -> float:
-    with tempfile.TemporaryDirectory() as folder:
-        maker = Maker(embedder.fingerprint, precision_of(embedder), embedder.dim)
-        journal = Journal(Path(folder) / "journal", maker)
-        began = time.perf_counter()
-        embed_sources({source.name: source for source in sources}, embedder, journal, reading=Reading())
-        return len(sources) / (time.perf_counter() - began)
-
-
-def _sources(folder: Path, n: int) -> list[Source]:
-    found = list_sources([folder])
-    return [dataclasses.replace(found[i % len(found)], name=f"{i:07}") for i in range(n)]
 
 
 def _large(options: Options) -> Path:
@@ -141,7 +134,7 @@ def _large(options: Options) -> Path:
     from PIL import Image
 
     folder = Path(tempfile.mkdtemp(prefix="lightpool-"))
-    for number, source in enumerate(_sources(options.data / "images", 64)):
+    for number, source in enumerate(list_sources([options.data / "images"])[::_LARGE]):
         with Image.open(source.file) as image:
             image.convert("RGB").resize((640, 480), Image.Resampling.LANCZOS).save(folder / f"{number}.jpg", quality=90)
     return folder
@@ -161,14 +154,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--only", default="", help="gist, open-clip, video or memory")
-    parser.add_argument("--pictures", type=int, default=3000, help="for gist; open-clip gets a twelfth")
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=60, help="in which each has a second, of pictures")
+    parser.add_argument("--runs", type=int, default=3, help="of each video")
     given = parser.parse_args()
-    options = Options(given.data, given.pictures, given.runs)
+    options = Options(given.data, given.rounds, given.runs)
     parts: dict[str, Callable[[], Iterator[str]]] = {
-        "gist": lambda: images("gist", PluginChoice("gist"), options),
+        "gist": lambda: images(PluginChoice("gist"), options),
         "open-clip": lambda: images(
-            "open-clip", PluginChoice("open-clip", {"model": _MODEL, "pretrained": str(_random_weights())}), options
+            PluginChoice("open-clip", {"model": _MODEL, "pretrained": str(_random_weights())}), options
         ),
         "video": lambda: videos(options),
         "memory": lambda: memory(options),

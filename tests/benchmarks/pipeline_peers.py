@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,33 +15,51 @@ from lightpool_core.embedding.lanes import n_cores
 from lightpool_core.media.ffmpeg import ffmpeg_command
 
 _BATCH = 32
+_MANY = 100_000
+"""Pictures, so many that the loader does not come to their end."""
 
 
-def plain_loop(model: Any, preprocess: Any, files: Sequence[Path]) -> float:
-    """Pictures per second of a loop as in open_clip's README: one process, float32, its own preprocessing."""
+def plain_loop(embedder: Any, files: Sequence[Path]) -> Iterator[int]:
+    """A loop as in open_clip's README: one process, float32, its own preprocessing; pictures in each batch."""
     import torch
 
-    began = time.perf_counter()
+    model, preprocess = _plain(embedder)
+    yield 0
     with torch.no_grad():
-        for start in range(0, len(files), _BATCH):
-            images = torch.stack([preprocess(Image.open(file)) for file in files[start : start + _BATCH]])
+        for some in itertools.cycle(_batches(files)):
+            images = torch.stack([preprocess(Image.open(file)) for file in some])
             features = model.encode_image(images)
             features /= features.norm(dim=-1, keepdim=True)
-    return len(files) / (time.perf_counter() - began)
+            yield len(some)
 
 
-def data_loader(model: Any, preprocess: Any, files: Sequence[Path]) -> float:
+def data_loader(embedder: Any, files: Sequence[Path]) -> Iterator[int]:
     """The same with a torch DataLoader that decodes and prepares in one worker per core."""
     import torch
     from torch.utils.data import DataLoader
 
-    began = time.perf_counter()
-    loader = DataLoader(_Pictures(files, preprocess), batch_size=_BATCH, num_workers=n_cores())  # type: ignore[arg-type]
+    model, preprocess = _plain(embedder)
+    many = list(itertools.islice(itertools.cycle(files), _MANY))
+    loader = DataLoader(_Pictures(many, preprocess), batch_size=_BATCH, num_workers=n_cores())  # type: ignore[arg-type]
     with torch.inference_mode():
-        for images in loader:
+        for number, images in enumerate(loader):
             features = model.encode_image(images)
             features /= features.norm(dim=-1, keepdim=True)
-    return len(files) / (time.perf_counter() - began)
+            yield len(images) if number else 0
+
+
+PEERS = {"plain loop": plain_loop, "data loader": data_loader}
+
+
+def _plain(embedder: Any) -> tuple[Any, Any]:
+    import open_clip
+
+    model, _, preprocess = open_clip.create_model_and_transforms(embedder.model)
+    return model.eval(), preprocess
+
+
+def _batches(files: Sequence[Path]) -> list[Sequence[Path]]:
+    return [files[start : start + _BATCH] for start in range(0, len(files), _BATCH)]
 
 
 class _Pictures:

@@ -1,65 +1,55 @@
-"""The bare cost of each stage of the pipeline, on all cores at once: what the machine can do at best.
+"""What takes turns in `pipeline.py`: the bare stages of the pipeline, the whole of it, and loops as others write them.
 
-    python tests/benchmarks/pipeline_stages.py STAGE EMBEDDER FOLDER SECONDS START
+    python tests/benchmarks/pipeline_stages.py WHAT EMBEDDER FOLDER COUNTS NUMBER
 
-is one of the processes, one per core, that go through the pictures in FOLDER together from the time START on. It
-prints how many pictures it did, and in how many seconds. B: pictures in a batch.
+is one of the processes, which goes through the pictures in FOLDER again and again. Of a stage there is one per core.
+B: pictures in a batch.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pipeline_peers import PEERS
+from turns import Count
 
-from lightpool_core.embedding.embedder import batch_size_of, preparer_of
-from lightpool_core.embedding.lanes import n_cores
+from lightpool_core.embedding.embedder import batch_size_of, precision_of, preparer_of
+from lightpool_core.embedding.journal import Journal, Maker
+from lightpool_core.embedding.pipeline import embed_sources
 from lightpool_core.media.image import read_image
 from lightpool_core.media.inputs import list_sources
+from lightpool_core.media.reading import Reading
 from lightpool_core.registry import make
 from lightpool_core.settings import PluginChoice
 
 STAGES = ("decode", "prepare", "embed")
-_PICTURES = 256
-_READY = 6.0
-"""Seconds until all processes have made themselves ready."""
+_MOST = 200_000
+"""Pictures of a run, so many that it does not come to its end."""
 
 
-def core_seconds(stage: str, choice: PluginChoice, folder: Path, seconds: float) -> float:
-    """Of one core, per picture, while all cores are at it."""
-    start = time.time() + _READY + (10 if choice.options else 0)
-    arguments = [stage, json.dumps([choice.name, dict(choice.options)]), str(folder), str(seconds), str(start)]
-    commands = [[sys.executable, __file__, *arguments] for _ in range(n_cores())]
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]
-    answers = [json.loads(process.communicate()[0]) for process in processes]
-    return sum(spent for _, spent in answers) / sum(done for done, _ in answers)
-
-
-def main(stage: str, choice: str, folder: str, seconds: str, start: str) -> None:
+def main(what: str, choice: str, folder: str, file: str, number: str) -> None:
     """One process."""
-    import torch
-
-    torch.set_num_threads(1)
     name, options = json.loads(choice)
     embedder = make("embedder", PluginChoice(name, options))
-    files = [source.file for source in list_sources([Path(folder)])][:_PICTURES]
-    work = {"decode": _decode, "decode whole": _decode_whole, "prepare": _prepare, "embed": _embed}[stage]
-    steps = work(embedder, files)
-    next(steps)
-    if time.time() > float(start):
-        raise SystemExit("not ready in time: this machine is too busy to measure on")
-    time.sleep(float(start) - time.time())
-    done, began = 0, time.perf_counter()
-    while time.perf_counter() - began < float(seconds):
-        done += next(steps)
-    print(json.dumps([done, time.perf_counter() - began]))
+    count = Count(file, int(number))
+    files = [source.file for source in list_sources([Path(folder)])]
+    if what == "lightpool":
+        _lightpool(embedder, files, count, Path(f"{file}.journal"))
+        return
+    if what in _ALONE:
+        import torch
+
+        torch.set_num_threads(1)  # a process per core
+    for done in (_ALONE | PEERS)[what](embedder, files):
+        count.add(done)
 
 
 def _decode(embedder: Any, files: list[Path]) -> Iterator[int]:
@@ -76,24 +66,64 @@ def _prepare(embedder: Any, files: list[Path]) -> Iterator[int]:
 
 
 def _embed(embedder: Any, files: list[Path]) -> Iterator[int]:
-    """Slices of a batch, as many as there are cores; each process embeds its own, on one thread."""
+    """A batch in each process, on one thread."""
     import torch
 
-    size = max(1, batch_size_of(embedder) // n_cores())
+    size = batch_size_of(embedder)
     prepare = preparer_of(embedder).prepare
     batch = np.stack([prepare(read_image(file, short_side=embedder.input_size).pixels) for file in files[:size]])
+    assert embedder.fingerprint  # the model is loaded
     tower = getattr(embedder, "_tower", None)
     if tower is None:
-        return _each(itertools.repeat(batch), embedder.embed, len(batch))
+        return _each([batch], embedder.embed, len(batch))
     # The network alone, on inputs that are normalised already.
     inputs = torch.rand(len(batch), 3, *batch.shape[1:3]).to(tower.dtype).to(memory_format=torch.channels_last)
-    return _each(itertools.repeat(inputs), torch.inference_mode()(tower.modules[0]), len(batch))
+    return _each([inputs], torch.inference_mode()(tower.modules[0]), len(batch))
 
 
-def _each(things: Any, do: Callable[[Any], Any], count: int = 1) -> Iterator[int]:
-    for thing in itertools.cycle(things) if isinstance(things, list) else things:
+def _each(things: list[Any], do: Callable[[Any], Any], count: int = 1) -> Iterator[int]:
+    do(things[0])
+    yield 0
+    for thing in itertools.cycle(things):
         do(thing)
         yield count
+
+
+_ALONE = {"decode": _decode, "decode whole": _decode_whole, "prepare": _prepare, "embed": _embed}
+
+
+def _lightpool(embedder: Any, files: list[Path], count: Count, folder: Path) -> None:
+    """The whole pipeline: what it has embedded and written down counts."""
+    found = list_sources(files)
+    assert len(found) == len(files)
+    names = (f"{number:07}" for number in range(_MOST))
+    sources = {name: dataclasses.replace(source, name=name) for name, source in zip(names, itertools.cycle(found))}
+    journal = Journal(folder, Maker(embedder.fingerprint, precision_of(embedder), embedder.dim))
+    embed_sources(sources, embedder, journal, reading=Reading(), progress=_Counted(count))
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """Progress that counts pictures as they are embedded; the first batch says that it is ready."""
+
+    count: Count
+    counts: bool = False
+
+    def stage(self, name: str, total: int | None = None) -> _Counted:
+        return _Counted(self.count, name == "embedding")
+
+    def __enter__(self) -> _Counted:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        return None
+
+    def advance(self, n: float = 1) -> None:
+        if self.counts:
+            self.count.add(int(n))
+
+    def note(self, text: str) -> None:
+        return None
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ PATTERNS = {
     "bars": "smptebars=size=64x48:rate=10:duration=3",
     "fractal": "mandelbrot=size=64x48:rate=10:end_pts=20",
     "game": "life=size=64x48:rate=10:ratio=0.3:seed=7:mold=10",
-    "sweep": "gradients=size=64x48:rate=10:duration=3:seed=3:speed=0.2",
+    "sweep": "gradients=size=64x48:rate=10:duration=3:speed=0.2:n=2:c0=red:c1=blue:x0=4:y0=2:x1=60:y1=40",
     "test": "testsrc2=size=64x48:rate=10:duration=3",
 }
 

@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from lightpool_core.arrays import Array, Embeddings, Pixels
-from lightpool_core.embedding.lanes import n_cores, side_by_side
+from lightpool_core.embedding.lanes import n_cores, torch_cores
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,8 +38,9 @@ ENERGY_UNIT = 0.02  # edge strength at which the logarithm turns from linear to 
 LIGHT, COLOUR, BRIGHTNESS, CONSTANT = 1.5, 0.5, 0.2, 0.1  # weights beside the edges
 """Brightness counts little: it is what a cloud changes. The constant gives flat pictures a direction, too."""
 
-_AT_ONCE = 32  # pictures at once; what they need then fits into the caches
+_AT_ONCE = 64  # pictures at once: fewer cost more calls, more do not fit into the caches
 _CORES_SLICE = 4
+_BATCH = 2 * _AT_ONCE
 
 
 @dataclass(frozen=True)
@@ -80,18 +81,18 @@ class Gist:
 
     @property
     def batch_size(self) -> int:
-        """B: 64 pictures per lane, of which a quarter of the cores are enough: decoding takes the others."""
-        return 2 * _AT_ONCE * _n_lanes()
+        """B"""
+        return _BATCH
+
+    @property
+    def lanes(self) -> int:
+        """A quarter of the cores are enough: decoding takes the others."""
+        return max(1, n_cores() // _CORES_SLICE)
 
     def embed(self, batch: Array) -> Embeddings:
         """Thumbnails (B, 64, 64, 3) uint8 → (B, D); a row depends on its own thumbnail only."""
-        slices = np.array_split(batch, min(_n_lanes(), len(batch)))
-        # The transforms are so small that the threads of one would mostly wait for each other.
-        return side_by_side([_embedded] * len(slices), slices, share=1)
-
-
-def _n_lanes() -> int:
-    return max(1, n_cores() // _CORES_SLICE)
+        with torch_cores(1):  # the transforms are so small that the threads of one would mostly wait for each other
+            return _embedded(batch)
 
 
 def _embedded(batch: Array) -> Embeddings:

@@ -26,6 +26,7 @@ from lightpool_core.embedding.tower import (
     check_precision,
     computes_in,
     decoded_size,
+    n_lanes,
 )
 from lightpool_core.embedding.weights import fingerprint_of, float32_state, guarded
 from lightpool_core.errors import PluginUnavailable, SettingsError
@@ -103,8 +104,13 @@ class Timm:
 
     @property
     def batch_size(self) -> int:
-        """B: 16 pictures per slice on a CPU, 128 per GPU."""
+        """B: 16 on a CPU, 128 on a GPU."""
         return batch_size(self.device)
+
+    @property
+    def lanes(self) -> int:
+        """One per GPU, or up to 8 that share the cores of a CPU."""
+        return n_lanes(self.device)
 
     @property
     def computes_in(self) -> str:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from pyarrow import parquet
 
 from lightpool_core.arrays import Array, Embeddings, Pixels, array_digest
 from lightpool_core.embedding.journal import Journal, Maker
@@ -59,6 +61,27 @@ class Zero(MeanColour):
 @dataclass(frozen=True)
 class InTens(MeanColour):
     batch_size: int = 10
+
+
+@dataclass(frozen=True)
+class InLanes(InTens):
+    """Takes three batches at once, and long for each second one."""
+
+    lanes: int = 3
+    seen: list[str] = field(default_factory=list, compare=False)
+
+    def embed(self, batch: Array) -> Embeddings:
+        self.seen.append(threading.current_thread().name)
+        time.sleep(0.05 if len(self.seen) % 2 else 0)
+        return batch
+
+    def preparer(self) -> MeanColour:
+        return MeanColour()
+
+
+class FailingInLanes(InLanes):
+    def embed(self, batch: Array) -> Embeddings:
+        raise RuntimeError("out of memory")
 
 
 class OwnShape(MeanColour):
@@ -293,6 +316,35 @@ def test_two_sources_of_a_run_may_be_the_same_picture(tmp_path: Path) -> None:
         Image.new("RGB", (8, 8), (1, 2, 3)).save(tmp_path / name)
     found = embedded(list_sources([tmp_path]), tmp_path)
     assert found.digests[0] == found.digests[1]
+
+
+def test_lanes_change_nothing_but_how_long_it_takes(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    clip(tmp_path / "in" / "clip.mkv", "testsrc2=size=32x24:rate=10", 95)
+    sources = pictures(tmp_path / "in", 25)
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "lanes").mkdir()
+    embedder = InLanes()
+    plain = embedded(sources, tmp_path / "plain", InTens(), fps=None)
+    found = embedded(sources, tmp_path / "lanes", embedder, fps=None)
+    assert {name.rpartition("_")[0] for name in embedder.seen} == {"lightpool-embed"}
+    assert (found.frames, found.digests, found.endings) == (plain.frames, plain.digests, plain.endings)
+    np.testing.assert_array_equal(found.embeddings, plain.embeddings)
+    assert found.effort.n_embedded == plain.effort.n_embedded > 50
+
+
+def test_frames_are_written_down_in_their_order_whichever_lane_was_faster(tmp_path: Path) -> None:
+    clip(tmp_path / "clip.mkv", "testsrc2=size=32x24:rate=10", 95)
+    embedded(list_sources([tmp_path / "clip.mkv"]), tmp_path, InLanes(), fps=None)
+    parts = sorted((tmp_path / "journal").glob("part-*.parquet"))
+    frames = [index for part in parts for index in parquet.read_table(part, columns=["frame"])["frame"].to_pylist()]
+    assert len(parts) > 3
+    assert frames == sorted(frames)
+
+
+def test_an_embedder_that_fails_in_its_lanes_is_not_waited_for(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="out of memory"):
+        embedded(pictures(tmp_path, 40), tmp_path, FailingInLanes())
 
 
 def test_what_takes_longest_is_called_the_bottleneck() -> None:
