@@ -6,8 +6,9 @@ B: pictures in a batch. D: dimension. H, W: height and width of a model input in
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -17,6 +18,7 @@ from PIL import Image
 from lightpool_core.arrays import Array, Embeddings, Pixels
 from lightpool_core.device import has_fast_bfloat16, torch_device
 from lightpool_core.embedding.lanes import n_cores, torch_cores
+from lightpool_core.embedding.trial import agree
 from lightpool_core.embedding.weights import one_line
 from lightpool_core.errors import PluginUnavailable, SettingsError
 
@@ -65,20 +67,35 @@ class Tower:
 
     @classmethod
     def on(
-        cls, device: str, precision: Precision, module: torch.nn.Module, mean: Sequence[float], std: Sequence[float]
+        cls,
+        device: str,
+        precision: Precision,
+        module: torch.nn.Module,
+        mean: Sequence[float],
+        std: Sequence[float],
+        size: Sequence[int],
     ) -> Tower:
-        """`module`, which is in float32, moved to `device` in `precision`. Raises PluginUnavailable if it cannot be."""
+        """`module`, in float32 and for inputs of `size` (H, W), moved to `device` in `precision`.
+
+        `auto` is bfloat16 where the hardware computes in it and this network bears it (see `trial`), float32
+        elsewhere. Raises PluginUnavailable where it cannot be moved.
+        """
         import torch
 
         first, dtype = torch_device(device), dtype_of(device, precision)
-        try:
-            module = module.to(first, dtype).to(memory_format=torch.channels_last).eval().requires_grad_(False)
-            if first.type == "cpu":
-                return cls([module] * n_lanes(device), dtype, mean, std)
-            others = [torch.device("cuda", number) for number in range(1, n_lanes(device))]
-            return cls([module, *(copy.deepcopy(module).to(other) for other in others)], dtype, mean, std)
-        except (RuntimeError, AssertionError, NotImplementedError) as error:
-            raise PluginUnavailable(f"the model cannot be moved to device={device}: {one_line(error)}") from error
+        with _moving_to(device):
+            module = module.to(first).to(memory_format=torch.channels_last).eval().requires_grad_(False)
+            rounded = module if dtype == torch.float32 else copy.deepcopy(module).to(dtype)
+        tower, other = cls([module], torch.float32, mean, std), cls([rounded], dtype, mean, std)
+        if rounded is not module and (precision != "auto" or agree(tower.embed, other.embed, size)):
+            tower = other
+        with _moving_to(device):
+            return replace(tower, modules=_copies(tower.modules[0], device))
+
+    @property
+    def computes_in(self) -> str:
+        """In words: embeddings that were computed in the same way are the same to the last bit."""
+        return f"{str(self.dtype).removeprefix('torch.')} on {_device_of(self.modules[0]).type}"
 
     def embed(self, batch: Array) -> Embeddings:
         """Pictures (B, H, W, 3) uint8 → (B, D), not normalised."""
@@ -92,7 +109,7 @@ class Tower:
     def _embedded(self, module: torch.nn.Module, pictures: Array) -> Embeddings:
         import torch
 
-        device = next(module.parameters()).device
+        device = _device_of(module)
         with torch.inference_mode():
             pixels = torch.from_numpy(np.require(pictures, requirements="W")).to(device).permute(0, 3, 1, 2).float()
             mean, std = (255 * torch.tensor(three, device=device).view(3, 1, 1) for three in (self.mean, self.std))
@@ -142,6 +159,23 @@ def dtype_of(device: str, precision: Precision) -> torch.dtype:
     return torch.bfloat16 if has_fast_bfloat16(torch_device(device)) else torch.float32
 
 
-def computes_in(device: str, precision: Precision) -> str:
-    """In words: embeddings that were computed in the same way are the same to the last bit."""
-    return f"{str(dtype_of(device, precision)).removeprefix('torch.')} on {torch_device(device).type}"
+def _copies(module: torch.nn.Module, device: str) -> list[torch.nn.Module]:
+    """One for each lane: on a CPU the same."""
+    import torch
+
+    if torch_device(device).type == "cpu":
+        return [module] * n_lanes(device)
+    others = [torch.device("cuda", number) for number in range(1, n_lanes(device))]
+    return [module, *(copy.deepcopy(module).to(other) for other in others)]
+
+
+def _device_of(module: torch.nn.Module) -> torch.device:
+    return next(module.parameters()).device
+
+
+@contextmanager
+def _moving_to(device: str) -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise PluginUnavailable(f"the model cannot be moved to device={device}: {one_line(error)}") from error

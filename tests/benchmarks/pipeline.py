@@ -1,6 +1,6 @@
 """How fast do pictures become embeddings, against the limits of the machine and against peers?
 
-    python tests/benchmarks/pipeline.py DATA [--only gist] [--rounds 60] [--runs 3]
+    python tests/benchmarks/pipeline.py DATA [--only gist] [--rounds 60]
 
 DATA holds `images/` and `videos/`. Prints one table. The limit of the pipeline is the sum of the bare costs of its
 stages over the cores: what decoding, preparing and embedding take when each is all that the machine does, on all
@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +21,12 @@ from pathlib import Path
 import pipeline_memory
 import pipeline_peers as peers
 import pipeline_stages
+import pipeline_videos
 from turns import Contender, take_turns
 
 from lightpool_core.embedding.embedder import Embedder, precision_of
 from lightpool_core.embedding.lanes import n_cores
 from lightpool_core.media.inputs import list_sources
-from lightpool_core.media.video import VideoStream
 from lightpool_core.registry import make
 from lightpool_core.settings import PluginChoice
 
@@ -45,7 +43,6 @@ class Options:
 
     data: Path
     rounds: int
-    runs: int
 
 
 def images(choice: PluginChoice, options: Options) -> Iterator[str]:
@@ -82,30 +79,18 @@ def images(choice: PluginChoice, options: Options) -> Iterator[str]:
 
 
 def videos(options: Options) -> Iterator[str]:
-    """Every frame of a video in Python, with index and time, against ffmpeg that decodes and scales alone."""
-    for file in sorted((options.data / "videos").iterdir()):
-        if file.suffix == ".mp4":
-            for short_side in (128, 224):
-                yield _video(file, short_side, options.runs)
+    """Every frame in Python, with index and time, against ffmpeg that decodes and scales alone."""
+    for file in sorted((options.data / "videos").glob("*.mp4")):
+        for short_side in (128, 224):
+            ours, alone = pipeline_videos.rates(file, short_side, options.rounds)
+            yield _row(
+                f"{file.stem} to {short_side} px", f"{ours:.0f} frames/s", "ffmpeg", f"{alone:.0f}", ours / alone
+            )
 
 
 def memory(_: Options) -> Iterator[str]:
     """Peak memory of all processes together, for ever more copies of a video."""
     yield from pipeline_memory.rows((10, 100, 1000))
-
-
-def _video(file: Path, short_side: int, runs: int) -> str:
-    ours, alone, n = [], [], 0
-    for _ in range(2 * runs + 1):
-        alone.append(peers.ffmpeg_alone(file, short_side))
-        began = time.perf_counter()
-        with VideoStream(file, fps=None, short_side=short_side) as stream:
-            n = sum(1 for _ in stream)
-        ours.append(time.perf_counter() - began)
-    ratio = statistics.median(theirs / mine for theirs, mine in zip(alone, ours, strict=True))
-    rate, limit = n / statistics.median(ours), n / statistics.median(alone)
-    what = f"{file.stem}, {n} frames to {short_side} px"
-    return _row(what, f"{rate:.0f} frames/s", "ffmpeg -f null", f"{limit:.0f}", ratio)
 
 
 def _contender(what: str, choice: PluginChoice, folder: Path) -> Contender:
@@ -154,10 +139,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--only", default="", help="gist, open-clip, video or memory")
-    parser.add_argument("--rounds", type=int, default=60, help="in which each has a second, of pictures")
-    parser.add_argument("--runs", type=int, default=3, help="of each video")
+    parser.add_argument("--rounds", type=int, default=60, help="in which each has a second")
     given = parser.parse_args()
-    options = Options(given.data, given.rounds, given.runs)
+    options = Options(given.data, given.rounds)
     parts: dict[str, Callable[[], Iterator[str]]] = {
         "gist": lambda: images(PluginChoice("gist"), options),
         "open-clip": lambda: images(

@@ -1,10 +1,8 @@
-"""What the pipeline is compared with: a plain open_clip loop, a torch DataLoader, and ffmpeg alone."""
+"""What the pipeline is compared with: a plain open_clip loop, and a torch DataLoader."""
 
 from __future__ import annotations
 
 import itertools
-import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,6 @@ from typing import Any
 from PIL import Image
 
 from lightpool_core.embedding.lanes import n_cores
-from lightpool_core.media.ffmpeg import ffmpeg_command
 
 _BATCH = 32
 _MANY = 100_000
@@ -72,13 +69,3 @@ class _Pictures:
 
     def __getitem__(self, number: int) -> Any:
         return self._preprocess(Image.open(self._files[number]))
-
-
-def ffmpeg_alone(file: Path, short_side: int) -> float:
-    """Seconds for which ffmpeg decodes and scales all of a video, and throws it away."""
-    shrink = f"min(1\\,{short_side}/min(iw\\,ih))"
-    graph = f"scale=round(iw*{shrink}):round(ih*{shrink}):flags=area,format=rgb24"
-    command = [ffmpeg_command(), "-nostdin", "-loglevel", "error", "-i", str(file), "-map", "0:V:0", "-vf", graph]
-    began = time.perf_counter()
-    subprocess.run([*command, "-fps_mode", "passthrough", "-f", "null", "-"], check=True)
-    return time.perf_counter() - began

@@ -24,7 +24,6 @@ from lightpool_core.embedding.tower import (
     Tower,
     batch_size,
     check_precision,
-    computes_in,
     decoded_size,
     n_lanes,
 )
@@ -105,7 +104,7 @@ class OpenClip:
     @property
     def computes_in(self) -> str:
         """Precision and kind of device."""
-        return computes_in(self.device, self.precision)
+        return self._tower.computes_in
 
     def preparer(self) -> Squash:
         """What worker processes need."""
@@ -181,7 +180,7 @@ class OpenClip:
     def _load(self) -> tuple[Tower, str]:
         module, recipe = self._build(), self._recipe
         fingerprint = self._fingerprint_of(module)
-        return Tower.on(self.device, self.precision, module, recipe.mean, recipe.std), fingerprint
+        return Tower.on(self.device, self.precision, module, recipe.mean, recipe.std, recipe.size), fingerprint
 
     def _fingerprint_of(self, module: torch.nn.Module) -> str:
         return fingerprint_of("open-clip", [asdict(self._recipe), "squash"], float32_state(module))

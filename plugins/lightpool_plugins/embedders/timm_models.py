@@ -24,7 +24,6 @@ from lightpool_core.embedding.tower import (
     Tower,
     batch_size,
     check_precision,
-    computes_in,
     decoded_size,
     n_lanes,
 )
@@ -115,7 +114,7 @@ class Timm:
     @property
     def computes_in(self) -> str:
         """Precision and kind of device."""
-        return computes_in(self.device, self.precision)
+        return self._loaded.tower.computes_in
 
     def preparer(self) -> Squash:
         """What worker processes need."""
@@ -158,7 +157,7 @@ class Timm:
     def _load(self) -> _Loaded:
         network, recipe = self._build(), self._recipe
         fingerprint = fingerprint_of("timm", [asdict(recipe), "squash"], float32_state(network))
-        tower = Tower.on(self.device, self.precision, network, recipe.mean, recipe.std)
+        tower = Tower.on(self.device, self.precision, network, recipe.mean, recipe.std, recipe.size)
         return _Loaded(tower, fingerprint, _dim(tower, recipe))
 
     def _build(self) -> torch.nn.Module:
