@@ -20,6 +20,9 @@ import tempfile
 import time
 from pathlib import Path
 
+_MOST_BATCHES, _MOST_SECONDS = 3, 0.08
+"""That a run is left at work."""
+_LOOK = 0.002
 _PLUGIN = '''
 import os
 from dataclasses import dataclass
@@ -32,11 +35,11 @@ class Counted(Gist):
     """Gist that writes down how many pictures it embeds."""
 
     log: str = ""
+    batch_size = 32
 
     def embed(self, batch):
         import torch  # takes seconds, in which nothing is embedded
 
-        open(self.log + ".first", "a").close()
         with open(self.log, "a") as log:
             log.write(f"{len(batch)}\\n")
         return super().embed(batch)
@@ -53,20 +56,15 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         (place / "counted.py").write_text(_PLUGIN)
-        start, began = time.time(), time.perf_counter()
         _run(place, "alone", given.data)
-        whole = time.perf_counter() - began
-        starting = (place / "alone.log.first").stat().st_mtime - start
         n_pictures, batch = sum(_log(place, "alone")), max(_log(place, "alone"))
-        print(f"left alone: {n_pictures} pictures in {whole:.1f} s, {batch} in a batch", flush=True)
-        done = 0
+        print(f"left alone: {n_pictures} pictures, {batch} in a batch", flush=True)
         for number in range(given.kills):
-            # Most of the kills shall hit a run at work, and yet let it get on by a share.
-            after = rng.uniform(0.9 * starting, starting + 2 * (whole - starting) / given.kills)
-            ended = _run(place, "killed", given.data, kill_after=after)
-            done = sum(_log(place, "killed"))
-            how = "came to its end" if ended else "killed"
-            print(f"{number + 1:>3}. {how} after {after:.2f} s: {done} embedded so far", flush=True)
+            # At work, and after it got on by a share.
+            kill = (rng.randint(1, _MOST_BATCHES), rng.uniform(0, _MOST_SECONDS))
+            ended = _run(place, "killed", given.data, kill)
+            how = "came to its end" if ended else f"killed {kill[1]:.3f} s after it began its batch {kill[0]}"
+            print(f"{number + 1:>3}. {how}: {sum(_log(place, 'killed'))} embedded so far", flush=True)
         _run(place, "killed", given.data)
         again = sum(_log(place, "killed")) - n_pictures
         csv = [(place / name / "datapool_latest.csv").read_bytes() for name in ("alone", "killed")]
@@ -76,29 +74,30 @@ def main() -> int:
         return 0 if same and again <= given.kills * batch else 1
 
 
-def _run(place: Path, name: str, data: Path, kill_after: float | None = None) -> bool:
-    """The command, killed after so many seconds unless it ended before; True where it did."""
+def _run(place: Path, name: str, data: Path, kill: tuple[int, float] | None = None) -> bool:
+    """The command, killed so many seconds after it began that batch, unless it ended before; True where it did."""
     command = [sys.executable, "-c", "from lightpool_cli.app import main; main()", "append", "--quiet"]
     command += ["--pool", str(place / name), "--embedder", f"{place / 'counted.py'}:Counted"]
     command += ["-e", f"log={place / name}.log", "--fps", "5"]
     command += ["--input", str(data / "images"), "--input", str(data / "videos")]
     if (place / name).exists():  # its settings are the same
         command = [*command[:4], "--quiet", "--pool", str(place / name)]
+    known = len(_log(place, name))
     process = subprocess.Popen(command, env=os.environ)
-    try:
-        code = process.wait(kill_after)
-    except subprocess.TimeoutExpired:
+    while kill and process.poll() is None and len(_log(place, name)) < known + kill[0]:
+        time.sleep(_LOOK)
+    if kill and process.poll() is None:
+        time.sleep(kill[1])
         process.send_signal(signal.SIGKILL)
-        process.wait()
-        return False
-    if code:
+    code = process.wait()
+    if code not in (0, -signal.SIGKILL):
         raise SystemExit(f"the append failed with code {code}")
-    return True
+    return code == 0
 
 
 def _log(place: Path, name: str) -> list[int]:
     log = place / f"{name}.log"
-    return [int(line) for line in log.read_text().split()] if log.exists() else [0]
+    return [int(line) for line in log.read_text().split()] if log.exists() else []
 
 
 if __name__ == "__main__":
