@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -70,8 +70,10 @@ def torch_cores(n: int) -> Iterator[None]:
             torch.set_num_threads(before)
 
 
-def side_by_side(batches: Iterable[Batch], embed: Callable[[Batch], Embeddings], n_lanes: int) -> Iterator[Embedded]:
-    """`batches`, embedded in up to `n_lanes` threads; with one alone, in the calling thread.
+def side_by_side(
+    batches: Iterable[Batch], embed: Callable[[Batch], Embeddings], n_lanes: int
+) -> Generator[Embedded, None, None]:
+    """`batches`, embedded in up to `n_lanes` threads, which end when this is closed; with one, in the calling thread.
 
     `batches` is iterated over by all lanes at once. Those of one task come in their order, others as they are ready.
     """

@@ -13,6 +13,7 @@ import pickle
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import astuple, dataclass
 from functools import partial
 from importlib.machinery import PathFinder
@@ -118,9 +119,13 @@ def _embed_all(
 ) -> Effort:
     """Embed every batch that `crew` has ready, and write it down."""
     spent, asked, begun = Effort(), time.perf_counter(), dict[Source, float]()
-    with progress.stage("decoding", len(keys)) as decoding, progress.stage("embedding") as embedding:
-        n_lanes = lanes_of(embedder)
-        for done in side_by_side(crew, partial(_embedded, embedder), n_lanes):
+    n_lanes = lanes_of(embedder)
+    with (
+        closing(side_by_side(crew, partial(_embedded, embedder), n_lanes)) as batches,
+        progress.stage("decoding", len(keys)) as decoding,
+        progress.stage("embedding") as embedding,
+    ):
+        for done in batches:
             began, batch = time.perf_counter(), done.batch
             pictures = [(keys[source], picture) for source, picture in batch.pictures]
             journal.add(pictures, done.embeddings, [(keys[source], ending) for source, ending in batch.endings])

@@ -117,7 +117,7 @@ def test_who_takes_no_more_ends_the_lanes() -> None:
 
     found = lanes.side_by_side(batches, embed, 2)
     next(iter(found))
-    found.close()  # type: ignore[attr-defined]
+    found.close()
     await_no_lanes()
     assert batches.n_left > 900
 

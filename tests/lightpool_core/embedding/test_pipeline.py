@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from pyarrow import parquet
 
@@ -20,7 +21,7 @@ from lightpool_core.arrays import Array, Embeddings, Pixels, array_digest
 from lightpool_core.embedding.journal import Journal, Maker
 from lightpool_core.embedding.pictures import Ending
 from lightpool_core.embedding.pipeline import Effort, embed_sources
-from lightpool_core.errors import ContractViolation
+from lightpool_core.errors import ContractViolation, PoolError
 from lightpool_core.media.ffmpeg import ffmpeg_command
 from lightpool_core.media.image import read_image
 from lightpool_core.media.inputs import list_sources
@@ -77,6 +78,15 @@ class InLanes(InTens):
 
     def preparer(self) -> MeanColour:
         return MeanColour()
+
+
+class Beginning(InLanes):
+    """Takes so long for the first batches that all that may wait does."""
+
+    def embed(self, batch: Array) -> Embeddings:
+        self.seen.append(threading.current_thread().name)
+        time.sleep(1.0 if len(self.seen) <= self.lanes else 0.01)
+        return batch
 
 
 class FailingInLanes(InLanes):
@@ -345,6 +355,21 @@ def test_frames_are_written_down_in_their_order_whichever_lane_was_faster(tmp_pa
 def test_an_embedder_that_fails_in_its_lanes_is_not_waited_for(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="out of memory"):
         embedded(pictures(tmp_path, 40), tmp_path, FailingInLanes())
+
+
+def test_lanes_end_where_embeddings_cannot_be_written_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise PoolError("no space left")
+
+    embedder, before = Beginning(), torch.get_num_threads()
+    monkeypatch.setattr(Journal, "add", full)
+    with pytest.raises(PoolError, match="no space left"):
+        embedded(pictures(tmp_path, 200), tmp_path, embedder)
+    until = time.monotonic() + 30
+    while any(thread.name.startswith("lightpool-embed") for thread in threading.enumerate()):
+        assert time.monotonic() < until
+    assert len(embedder.seen) <= 2 * embedder.lanes
+    assert torch.get_num_threads() == before
 
 
 def test_what_takes_longest_is_called_the_bottleneck() -> None:
