@@ -2,10 +2,10 @@
 
     python tests/benchmarks/interruptions.py DATA [--kills 20] [--seed 0]
 
-Appends the photos and videos in DATA to a new datapool, kills the command with -9 at a random moment, gives the same
+Appends the photos and videos in DATA to a new datapool, kills the command with -9 while it embeds, gives the same
 command again, and so on; then lets it come to its end. Prints how many pictures were embedded more than once, and
-whether the CSV is byte for byte that of a run that nobody killed. Exits with 1 where it is not, or where a kill cost
-more than one batch.
+whether the CSV is byte for byte that of a run that nobody killed. Exits with 1 where it is not, or where kills
+cost more than one batch each, on average.
 """
 
 from __future__ import annotations
