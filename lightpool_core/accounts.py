@@ -29,7 +29,8 @@ def pace(embedding: Embedding) -> Pace:
     """How the pictures were embedded."""
     effort = embedding.effort
     wall = effort.embed + effort.wait
-    seconds = {name: round(getattr(effort, name), 3) for name in ("decode", "prepare", "embed", "wait")}
+    # What lanes spent is shared out evenly: waiting may come out a little below nothing.
+    seconds = {name: max(0.0, round(getattr(effort, name), 3)) for name in ("decode", "prepare", "embed", "wait")}
     return Pace(
         precision=embedding.precision,
         pictures_per_second=round(effort.n_embedded / wall, 1) if wall else 0.0,

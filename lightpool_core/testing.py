@@ -5,13 +5,15 @@ from __future__ import annotations
 import copy
 import dataclasses
 import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from lightpool_core.annotations import Annotations
 from lightpool_core.arrays import Array, Embeddings, Pixels, unit_rows
 from lightpool_core.candidates import Candidates
-from lightpool_core.embedding.embedder import Embedder, batch_size_of, embeds_text, preparer_of
+from lightpool_core.embedding.embedder import Embedder, batch_size_of, embeds_text, lanes_of, preparer_of
 from lightpool_core.errors import ContractViolation
 from lightpool_core.media.quality import PREFIX
 from lightpool_core.media.source import SampleRef, frame_name
@@ -40,8 +42,26 @@ def check_embedder(embedder: Embedder) -> None:
     together = _embedded(embedder, np.stack(prepared))
     alone = np.concatenate([_embedded(embedder, array[None]) for array in prepared])
     _require(np.allclose(together, alone, atol=1e-3), name, "answers otherwise for a picture alone than in a batch")
+    _check_lanes(embedder, name, np.stack(prepared), together)
     if embeds_text(embedder):
         _checked_rows(np.asarray(embedder.embed_text(["a red truck", "fog"])), 2, embedder)
+
+
+def _check_lanes(embedder: Embedder, name: str, batch: Array, expected: Embeddings) -> None:
+    """Where an embedder takes several batches at once, none may end up in another."""
+    n_lanes = lanes_of(embedder)
+    if n_lanes == 1:  # called in one thread only, which may be all that it bears
+        return
+    together = threading.Barrier(n_lanes)
+
+    def differs(lane: int) -> bool:
+        together.wait()
+        turned = _embedded(embedder, np.roll(batch, lane, axis=0))
+        return not np.allclose(turned, np.roll(expected, lane, axis=0), atol=1e-3)
+
+    with ThreadPoolExecutor(n_lanes) as lanes:
+        wrong = any(lanes.map(differs, range(n_lanes)))
+    _require(not wrong, name, f"answers otherwise when {n_lanes} threads call embed at once, as its lanes allow")
 
 
 def _check_travels(embedder: Embedder, name: str) -> None:

@@ -17,6 +17,7 @@ from PIL import Image
 
 from lightpool_core.arrays import Array, Embeddings, Pixels
 from lightpool_core.device import has_fast_bfloat16, torch_device
+from lightpool_core.embedding.compiled import Compiled
 from lightpool_core.embedding.lanes import n_cores, torch_cores
 from lightpool_core.embedding.trial import agree
 from lightpool_core.embedding.weights import one_line
@@ -59,11 +60,16 @@ class Tower:
     mean: Sequence[float]
     """Of red, green and blue in what the network learnt from, 0 to 1."""
     std: Sequence[float]
+    compiled: int = 0
+    """B of the batches that a compiled network embeds, see Compiled; 0 where none does."""
     _free: SimpleQueue[torch.nn.Module] = field(default_factory=SimpleQueue, init=False, repr=False, compare=False)
+    _fast: dict[torch.nn.Module, Compiled] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for module in self.modules:
             self._free.put(module)
+        if self.compiled:
+            self._fast.update((module, Compiled(module)) for module in set(self.modules))
 
     @classmethod
     def on(
@@ -74,11 +80,13 @@ class Tower:
         mean: Sequence[float],
         std: Sequence[float],
         size: Sequence[int],
+        compiled: bool = False,
     ) -> Tower:
         """`module`, in float32 and for inputs of `size` (H, W), moved to `device` in `precision`.
 
         `auto` is bfloat16 where the hardware computes in it and this network bears it (see `trial`), float32
-        elsewhere. Raises PluginUnavailable where it cannot be moved.
+        elsewhere. `compiled` is for full batches; smaller ones are not worth it. Raises PluginUnavailable where it
+        cannot be moved.
         """
         import torch
 
@@ -90,12 +98,15 @@ class Tower:
         if rounded is not module and (precision != "auto" or agree(tower.embed, other.embed, size)):
             tower = other
         with _moving_to(device):
-            return replace(tower, modules=_copies(tower.modules[0], device))
+            return replace(
+                tower, modules=_copies(tower.modules[0], device), compiled=batch_size(device) if compiled else 0
+            )
 
     @property
     def computes_in(self) -> str:
         """In words: embeddings that were computed in the same way are the same to the last bit."""
-        return f"{str(self.dtype).removeprefix('torch.')} on {_device_of(self.modules[0]).type}"
+        compiled = ", compiled" if self.compiled else ""
+        return f"{str(self.dtype).removeprefix('torch.')} on {_device_of(self.modules[0]).type}{compiled}"
 
     def embed(self, batch: Array) -> Embeddings:
         """Pictures (B, H, W, 3) uint8 → (B, D), not normalised."""
@@ -113,7 +124,8 @@ class Tower:
         with torch.inference_mode():
             pixels = torch.from_numpy(np.require(pictures, requirements="W")).to(device).permute(0, 3, 1, 2).float()
             mean, std = (255 * torch.tensor(three, device=device).view(3, 1, 1) for three in (self.mean, self.std))
-            features = module(pixels.sub_(mean).div_(std).to(self.dtype))
+            network = self._fast[module] if len(pictures) == self.compiled else module
+            features = network(pixels.sub_(mean).div_(std).to(self.dtype))
             # CoCa towers answer with the pooled features and one per patch.
             pooled = features[0] if isinstance(features, tuple) else features
             embeddings: Embeddings = pooled.float().cpu().numpy()

@@ -71,18 +71,20 @@ def guarded(what: str, load: Callable[[], T], *, advice: str) -> T:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keeps back what model libraries and the hub have to say; our own error says what matters."""
-    root, hub = logging.getLogger(), logging.getLogger("huggingface_hub")
-    level, mute, silent = hub.level, logging.Filter("no logger"), logging.NullHandler()
+    root, others = logging.getLogger(), [logging.getLogger(name) for name in ("huggingface_hub", "torch")]
+    levels, mute, silent = [other.level for other in others], logging.Filter("no logger"), logging.NullHandler()
     # OpenCLIP logs on the root logger itself, which sets up a handler for good where there is none.
     root.addHandler(silent)
     root.addFilter(mute)
-    hub.setLevel(logging.CRITICAL)
+    for other in others:
+        other.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        hub.setLevel(level)
+        for other, level in zip(others, levels, strict=True):
+            other.setLevel(level)
         root.removeFilter(mute)
         root.removeHandler(silent)
 
@@ -90,7 +92,8 @@ def quiet() -> Iterator[None]:
 def one_line(error: Exception) -> str:
     """What went wrong, for a message of ours."""
     # The first sentence: torch goes on to advise loading files that may run code.
-    return " ".join(str(error).split()).partition(". ")[0][:200] or type(error).__name__
+    paragraph = str(error).strip().partition("\n\n")[0]
+    return " ".join(paragraph.split()).partition(". ")[0][:200] or type(error).__name__
 
 
 def _reachable(url: str) -> bool:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -57,6 +58,22 @@ class LooksAround(MeanColour):
         return (batch - batch.mean(axis=0) + np.float32(0.1)).astype(np.float32)
 
 
+class OneBuffer(MeanColour):
+    """Threads that embed at once find each other's pictures in it."""
+
+    lanes = 2
+    buffer = np.empty((8, 4), np.float32)
+
+    def embed(self, batch: Array) -> Embeddings:
+        self.buffer[: len(batch)] = batch
+        time.sleep(0.05)
+        return self.buffer[: len(batch)].copy()
+
+
+class FourLanes(MeanColour):
+    lanes = 4
+
+
 class TooShort(MeanColour):
     def embed(self, batch: Array) -> Embeddings:
         return batch[:, :3]
@@ -97,7 +114,7 @@ class Mumbles(MeanColour):
         return np.ones((len(texts), 3), np.float32)
 
 
-@pytest.mark.parametrize("embedder", [Gist(), MeanColour(), Talks()])
+@pytest.mark.parametrize("embedder", [Gist(), MeanColour(), FourLanes(), Talks()])
 def test_good_embedders_pass(embedder: Any) -> None:
     check_embedder(embedder)
 
@@ -115,6 +132,7 @@ def test_good_embedders_pass(embedder: Any) -> None:
         (MeanColour(near_duplicate=float("nan")), "near_duplicate"),
         (OwnShape(), "different shapes"),
         (LooksAround(), "alone than in a batch"),
+        (OneBuffer(), "2 threads call embed at once"),
         (Mumbles(), r"shape \(2, 3\), not \(2, 4\)"),
         (TooShort(), "answers shape"),
         (TooFew(), "answers shape"),

@@ -60,6 +60,7 @@ class OpenClip:
     pretrained: str = "datacomp_xl_s13b_b90k"
     device: str = field(default="auto", metadata={"runtime": True})
     precision: Precision = field(default="auto", metadata={"runtime": True})
+    compile: bool = field(default=False, metadata={"runtime": True})
     state: Mapping[str, Any] | None = field(
         default=None, repr=False, compare=False, kw_only=True, metadata={"option": False}
     )
@@ -180,7 +181,10 @@ class OpenClip:
     def _load(self) -> tuple[Tower, str]:
         module, recipe = self._build(), self._recipe
         fingerprint = self._fingerprint_of(module)
-        return Tower.on(self.device, self.precision, module, recipe.mean, recipe.std, recipe.size), fingerprint
+        tower = Tower.on(
+            self.device, self.precision, module, recipe.mean, recipe.std, recipe.size, compiled=self.compile
+        )
+        return tower, fingerprint
 
     def _fingerprint_of(self, module: torch.nn.Module) -> str:
         return fingerprint_of("open-clip", [asdict(self._recipe), "squash"], float32_state(module))

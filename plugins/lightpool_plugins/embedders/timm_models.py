@@ -64,6 +64,7 @@ class Timm:
     arguments: str = ""
     device: str = field(default="auto", metadata={"runtime": True})
     precision: Precision = field(default="auto", metadata={"runtime": True})
+    compile: bool = field(default=False, metadata={"runtime": True})
     state: Mapping[str, Any] | None = field(
         default=None, repr=False, compare=False, kw_only=True, metadata={"option": False}
     )
@@ -157,7 +158,9 @@ class Timm:
     def _load(self) -> _Loaded:
         network, recipe = self._build(), self._recipe
         fingerprint = fingerprint_of("timm", [asdict(recipe), "squash"], float32_state(network))
-        tower = Tower.on(self.device, self.precision, network, recipe.mean, recipe.std, recipe.size)
+        tower = Tower.on(
+            self.device, self.precision, network, recipe.mean, recipe.std, recipe.size, compiled=self.compile
+        )
         return _Loaded(tower, fingerprint, _dim(tower, recipe))
 
     def _build(self) -> torch.nn.Module:
