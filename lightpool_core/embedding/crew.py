@@ -149,7 +149,7 @@ class Crew:
         member.n_frames, member.n_came = after.index + 1, after.n
         member.beat = time.monotonic()
         member.process.slabs.position = 0  # not where it was in the task before
-        member.process.send(member.task)
+        member.process.send(member.task.errand)
 
     def _hear(self, member: _Member) -> None:
         """Take over what a worker hands over, or notice that it is gone."""

@@ -30,8 +30,9 @@ SCRATCH_NAME = "candidates.f32"
 _HEADER = "journal.json"
 _ENDINGS = b"endings"
 _AFTER = b"after"
-_FORM: Any = {"compression": "none", "use_dictionary": ["source"]}
-"""Of a part: looking for what repeats in embeddings would take longer than writing them."""
+_FORM: Any = {"compression": "none", "use_dictionary": ["source"], "write_statistics": False}
+"""Of a part: looking for what repeats in embeddings, or for their least, would take longer than writing them."""
+_TOLD = attrgetter("index", "time", "width", "height", "digest")
 _FIELDS = attrgetter(*(field.name for field in fields(Ending)))
 _DAMAGED = (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError, pa.ArrowException)
 """What reading a part raises that is not as it was written."""
@@ -100,22 +101,22 @@ class Journal:
         self, pictures: Sequence[tuple[str, Picture]], embeddings: Embeddings, endings: Iterable[tuple[str, Ending]]
     ) -> None:
         """Write one batch down: `pictures` with the keys of their sources, and `embeddings` (N, D)."""
-        described = {name: [getattr(p, name) for _, p in pictures] for name in ("time", "width", "height", "digest")}
-        columns = {"source": [key for key, _ in pictures], "frame": [p.index for _, p in pictures], **described}
-        if self.maker.measured:
-            columns |= {name: [p.measured[name] for _, p in pictures] for name in MEASURED}
+        measured = [[picture.measured[name] for name in MEASURED if self.maker.measured] for _, picture in pictures]
+        rows = [(key, *_TOLD(picture), *more) for (key, picture), more in zip(pictures, measured, strict=True)]
+        columns = list(zip(*rows, strict=True)) or [()] * len(self._described)
         vectors = pa.FixedSizeListArray.from_arrays(pa.array(np.ravel(embeddings), pa.float32()), self._dim)
         ends = dict(endings)
         ended = [(key, *_values(ending)) for key, ending in ends.items()]
         keys = {key for key, _ in pictures} | ends.keys()
-        after = {key: self._reached.get(key, -1) for key in sorted(keys)}
+        after = {key: self._reached[key] for key in sorted(keys & self._reached.keys())}
         described_by = {_ENDINGS: json.dumps(ended), _AFTER: json.dumps(after)}
         schema = self._schema.with_metadata(described_by)
-        table = pa.table({**columns, "embedding": vectors}, schema)
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, self._described, strict=True)]
+        table = pa.Table.from_arrays([*arrays, vectors], schema=schema)
         path = self._folder / f"part-{self._number:06}.parquet"
         try:
-            with replacing(path) as new:
-                parquet.write_table(table, new, **_FORM)
+            with replacing(path) as new, pa.OSFile(str(new), "wb") as file:
+                parquet.write_table(table, file, **_FORM)
         except OSError as error:
             raise PoolError(
                 f"embeddings cannot be written to {self._folder}: {error.strerror or error};"
@@ -127,8 +128,7 @@ class Journal:
     def entries(self, keys: Iterable[str]) -> Entries:
         """What is known of the sources with these `keys`."""
         wanted = set(keys)
-        empty = _located(self._schema.empty_table().drop_columns("embedding"), 0)
-        table = pa.concat_tables([empty, *self._tables])
+        table = _located([self._described.empty_table(), *self._tables])
         chosen = table.filter(pa.compute.is_in(table["source"], pa.array(sorted(wanted), pa.string())))
         endings = {key: ending for key, ending in self._endings.items() if key in wanted}
         return Entries(chosen, endings)
@@ -204,11 +204,12 @@ class Journal:
         self._remember(part, table, {key: ending for key, ending in endings.items() if not ending.reason})
 
     def _remember(self, part: Path, table: pa.Table, endings: dict[str, Ending]) -> None:
-        for key, index in zip(table["source"].to_pylist(), table["frame"].to_pylist(), strict=True):
-            if index is not None:
-                self._reached[key] = max(index, self._reached.get(key, -1))
+        if table["frame"].null_count < table.num_rows:  # otherwise all of images
+            for key, index in zip(table["source"].to_pylist(), table["frame"].to_pylist(), strict=True):
+                if index is not None:
+                    self._reached[key] = max(index, self._reached.get(key, -1))
         self._endings |= endings
-        self._tables.append(_located(table, len(self._parts)))
+        self._tables.append(table.replace_schema_metadata())
         self._parts.append(part)
 
 
@@ -230,11 +231,12 @@ def _values(ending: Ending) -> tuple[object, ...]:
     return found
 
 
-def _located(table: pa.Table, part: int) -> pa.Table:
-    """`table` with two more columns: which part its rows come from, and where in it they are."""
-    n = table.num_rows
-    located = table.append_column("part", pa.array(np.full(n, part, np.int64)))
-    return located.append_column("row", pa.array(np.arange(n))).replace_schema_metadata()
+def _located(tables: Sequence[pa.Table]) -> pa.Table:
+    """All rows, with two more columns: which part each comes from, and where in it it is; the first has no part."""
+    lengths = np.array([table.num_rows for table in tables])
+    parts = np.repeat(np.arange(len(tables)), lengths)
+    rows = np.arange(lengths.sum()) - np.repeat(lengths.cumsum() - lengths, lengths)
+    return pa.concat_tables(tables).append_column("part", pa.array(parts - 1)).append_column("row", pa.array(rows))
 
 
 def _maker_of(folder: Path) -> Maker | None:

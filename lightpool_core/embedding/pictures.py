@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from lightpool_core.media.source import Source
+from lightpool_core.media.source import Kind, Source
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,21 @@ class Task:
     sources: tuple[Source, ...]
     after: Reached = NOTHING
     """Of a video: what is embedded already."""
+
+    @property
+    def errand(self) -> Errand:
+        """What the worker has to know of it."""
+        return Errand(self.sources[0].kind, tuple(str(source.file) for source in self.sources), self.after)
+
+
+@dataclass(frozen=True)
+class Errand:
+    """A task as it crosses processes: pickling sources takes many times as long as what is needed of them."""
+
+    kind: Kind
+    """Of all sources."""
+    files: tuple[str, ...]
+    after: Reached
 
 
 def tasks_of(

@@ -203,9 +203,9 @@ def _embedded(embedder: Embedder, batch: Batch) -> Embeddings:
     wanted = (len(batch.pictures), embedder.dim)
     if answer.shape != wanted or answer.dtype != np.float32:
         raise ContractViolation(f"{who} answers {answer.dtype} {answer.shape}, not float32 {wanted}")
-    lengths = np.linalg.norm(answer.astype(np.float64), axis=1)
-    usable = np.isfinite(lengths) & (lengths > 0)
-    if not usable.all():
+    try:
+        return unit_rows(answer)
+    except ValueError as error:
+        usable = np.isfinite(answer).all(1) & answer.any(1)
         name = batch.pictures[int(np.argmin(usable))][0].name
-        raise ContractViolation(f"{who} answers zero or not finite numbers for a picture of {name}")
-    return unit_rows(answer)
+        raise ContractViolation(f"{who} answers zero or not finite numbers for a picture of {name}") from error

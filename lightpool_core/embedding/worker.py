@@ -17,23 +17,27 @@ import traceback
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from lightpool_core.arrays import Array, array_digest
 from lightpool_core.embedding.embedder import Preparer
-from lightpool_core.embedding.pictures import Ending, Picture, Reached, Task
+from lightpool_core.embedding.pictures import Ending, Errand, Picture
 from lightpool_core.embedding.slabs import Layout, Slabs
 from lightpool_core.errors import ContractViolation, DecodeError, SourceError
 from lightpool_core.media.quality import measured
 from lightpool_core.media.reader import FrameStream, open_source
 from lightpool_core.media.reading import Reading
-from lightpool_core.media.source import Frame, Source
+from lightpool_core.media.source import Frame
 
 _BEAT = 0.2
 """Seconds between two looks at whether frames still come."""
+_ending = lru_cache(maxsize=64)(Ending)
+"""Most images end alike: one ending crosses processes faster than many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,15 +135,15 @@ class _Worker:
     def run(self) -> None:
         """Take one task after the other."""
         while True:
-            message: Task | int = self._connection.recv()
+            message: Errand | int = self._connection.recv()
             if isinstance(message, int):
                 self._free.append(message)
                 continue
             try:
-                for position, source in enumerate(message.sources):
+                for position in range(len(message.files)):
                     self._slabs.position = position
                     self._step()
-                    ending = self._decode(position, source, message.after)
+                    ending = self._decode(position, message)
                     self._endings.append((position, ending))
                 self._hand_over(last=True)
             except (EOFError, ConnectionError):
@@ -164,11 +168,11 @@ class _Worker:
     def _show(self, n_read: int) -> None:
         self._slabs.pulse = (self._n_steps << 32 | n_read) % (1 << 63)
 
-    def _decode(self, position: int, source: Source, after: Reached) -> Ending:
-        """Every sampled picture of `source`, ready to be embedded, and how it ended."""
-        n_decoded, before = 0, after.digest
+    def _decode(self, position: int, errand: Errand) -> Ending:
+        """Every sampled picture of a source, ready to be embedded, and how it ended."""
+        n_decoded, file, after, before = 0, Path(errand.files[position]), errand.after, errand.after.digest
         try:
-            self._stream = open_source(source, self._reading)
+            self._stream = open_source(file, errand.kind, self._reading)
             with self._stream as stream:
                 started = time.perf_counter()
                 for frame in stream:
@@ -177,10 +181,10 @@ class _Worker:
                     self._step()
                     n_decoded += 1
                     if frame.index is None or frame.index > after.index:
-                        before = self._add(position, source, frame, before)
+                        before = self._add(position, file, frame, before)
                     started = time.perf_counter()
                 self._decoding += time.perf_counter() - started
-            return Ending(stream.n_frames, n_decoded, stream.reason or "", key_frames_only=stream.key_frames_only)
+            return _ending(stream.n_frames, n_decoded, stream.reason or "", True, stream.key_frames_only)
         except DecodeError as error:
             return Ending(0, 0, str(error))
         except SourceError as error:
@@ -190,10 +194,10 @@ class _Worker:
         finally:
             self._stream = None
 
-    def _add(self, position: int, source: Source, frame: Frame, before: str) -> str:
+    def _add(self, position: int, file: Path, frame: Frame, before: str) -> str:
         """Prepare `frame` into the slab, unless it repeats the one `before`; its digest."""
         started = time.perf_counter()
-        prepared = self._prepared(source, frame)
+        prepared = self._prepared(file, frame)
         digest = array_digest(prepared)
         repeats = digest == before
         found = measured(frame.pixels) if self._reading.measure and not repeats else {}
@@ -209,7 +213,7 @@ class _Worker:
         slab.pictures.append((position, picture))
         return digest
 
-    def _prepared(self, source: Source, frame: Frame) -> Array:
+    def _prepared(self, file: Path, frame: Frame) -> Array:
         try:
             prepared = np.asarray(self._preparer.prepare(frame.pixels))
         except MemoryError:
@@ -220,7 +224,7 @@ class _Worker:
         if prepared.shape != wanted.shape or prepared.dtype.str != wanted.dtype:
             raise ContractViolation(
                 f"embedder {self._embedder} prepares pictures of different shapes:"
-                f" {prepared.dtype} {prepared.shape} of {source.name}, {np.dtype(wanted.dtype)} {wanted.shape} before"
+                f" {prepared.dtype} {prepared.shape} of {file}, {np.dtype(wanted.dtype)} {wanted.shape} before"
             )
         return prepared
 

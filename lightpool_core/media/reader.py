@@ -11,7 +11,7 @@ from typing import Protocol
 
 from lightpool_core.media.image import read_image
 from lightpool_core.media.reading import Reading, opened
-from lightpool_core.media.source import Frame, Source
+from lightpool_core.media.source import Frame, Kind
 from lightpool_core.media.video import VideoStream
 
 _BLOCK = 1 << 20
@@ -44,12 +44,12 @@ class FrameStream(Protocol):
     def __iter__(self) -> Iterator[Frame]: ...
 
 
-def open_source(source: Source, reading: Reading) -> FrameStream:
-    """The frames of `source`, read as `reading` says. Raises DecodeError while they are iterated over."""
-    if source.kind == "image":
-        return ImageStream(source.file, reading)
+def open_source(file: Path, kind: Kind, reading: Reading) -> FrameStream:
+    """The frames in `file`, read as `reading` says. Raises DecodeError while they are iterated over."""
+    if kind == "image":
+        return ImageStream(file, reading)
     return VideoStream(
-        source.file,
+        file,
         fps=reading.fps,
         short_side=reading.short_side,
         max_pixels=reading.max_pixels,
