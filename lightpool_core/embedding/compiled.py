@@ -6,8 +6,10 @@ Graph Compilation", ASPLOS 2024.
 
 from __future__ import annotations
 
+import getpass
 import os
-import threading
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,36 +19,40 @@ if TYPE_CHECKING:
     import torch
 
 _PLACE = "TORCHINDUCTOR_CACHE_DIR"
-_ADVICE = "install a C++ compiler, such as g++, or leave out compile=true"
+_ADVICE = "leave out compile=true, or mend that (on a CPU, torch needs a C++ compiler such as g++)"
 
 
-class Compiled:
-    """`module`, compiled when it is called first, for batches of that shape and any that several threads bring."""
+def compiled(module: torch.nn.Module, embed: Callable[[Callable[..., Any]], object]) -> Callable[..., Any]:
+    """`module`, compiled for what `embed` calls it with, and to be called with nothing else.
 
-    def __init__(self, module: torch.nn.Module) -> None:
-        import torch
+    torch is at it in the whole process: nothing else may be computed meanwhile. It keeps what it compiled beside
+    the weights that it downloads, or where TORCHINDUCTOR_CACHE_DIR says, which is set. Raises PluginUnavailable.
+    """
+    return guarded("the model cannot be compiled", lambda: _compiled(module, embed), advice=_ADVICE)
 
-        _keep_to_the_user()
-        self._compiled = torch.compile(module, dynamic=False)
-        self._first = threading.Lock()
-        self._is_ready = False
 
-    def __call__(self, pixels: torch.Tensor) -> Any:
-        """What `module` answers. Raises PluginUnavailable where it cannot be compiled."""
-        if self._is_ready:
-            return self._compiled(pixels)
-        with self._first:  # one thread compiles; the others would do it again
-            answer = guarded("the model cannot be compiled", lambda: self._compiled(pixels), advice=_ADVICE)
-            self._is_ready = True
-        return answer
+def _compiled(module: torch.nn.Module, embed: Callable[[Callable[..., Any]], object]) -> Callable[..., Any]:
+    import torch
+
+    _keep_to_the_user()
+    fast: Callable[..., Any] = torch.compile(module, dynamic=False)
+    embed(fast)
+    return fast
 
 
 def _keep_to_the_user() -> None:
-    """Have torch keep what it compiled beside the weights that it downloads.
+    """Have torch trust nobody else.
 
-    Where nobody says where, it takes a folder of a well-known name among temporary files, and runs what it finds there.
+    By itself it takes a folder of a well-known name among temporary files, and runs what it finds there. Headers it
+    keeps there in any case. Raises PermissionError where that folder is somebody else's.
     """
     import torch
 
-    if Path(os.environ.get(_PLACE, "torchinductor_")).name.startswith("torchinductor_"):
+    usual = Path(tempfile.gettempdir()) / f"torchinductor_{getpass.getuser()}"
+    usual.mkdir(mode=0o700, exist_ok=True)
+    if usual.lstat().st_uid != os.getuid():
+        raise PermissionError(
+            f"{usual}, which torch would trust, is another user's: set TMPDIR to a folder of your own"
+        )
+    if os.environ.get(_PLACE, str(usual)) == str(usual):
         os.environ[_PLACE] = str(Path(torch.hub.get_dir()).parent / "inductor")

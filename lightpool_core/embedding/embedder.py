@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeGuard
 
 from lightpool_core.arrays import Array, Embeddings, Pixels
+from lightpool_core.progress import Progress
 
 _BATCH = 32
 
@@ -25,7 +26,8 @@ class Embedder(Preparer, Protocol):
     Making one is cheap; models are loaded at the first use of `dim`, `fingerprint` or `embed`. `prepare` is
     called in worker processes, on a copy made from the fields alone, or on the answer of `preparer()` where
     the embedder has that method. A batch has `batch_size` pictures where it has that attribute, otherwise 32. Where
-    it has `lanes`, `embed` is called in so many threads at once; it is one that computes with torch.
+    it has `lanes`, `embed` is called in so many threads at once; it is one that computes with torch. Where it has
+    `get_ready` that is not None, that is called once before batches that may be full, while nothing is embedded.
     One that has a method `embed_text`, see TextEmbedder, can be asked for pictures by what they show.
     """
 
@@ -86,6 +88,14 @@ def batch_size_of(embedder: Embedder) -> int:
 def lanes_of(embedder: Embedder) -> int:
     """How many batches `embedder` takes at once, each in a thread of its own."""
     return max(1, int(getattr(embedder, "lanes", 1)))
+
+
+def get_ready(embedder: Embedder, progress: Progress) -> None:
+    """Have `embedder` do what takes long before a first batch, if it says that there is something."""
+    own = getattr(embedder, "get_ready", None)
+    if own is not None:
+        with progress.stage("getting ready"):
+            own()
 
 
 def embeds_text(embedder: Embedder) -> TypeGuard[TextEmbedder]:

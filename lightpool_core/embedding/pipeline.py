@@ -22,7 +22,7 @@ import numpy as np
 
 from lightpool_core.arrays import Embeddings, unit_rows
 from lightpool_core.embedding.crew import Batch, Crew
-from lightpool_core.embedding.embedder import Embedder, Preparer, batch_size_of, lanes_of, preparer_of
+from lightpool_core.embedding.embedder import Embedder, Preparer, batch_size_of, get_ready, lanes_of, preparer_of
 from lightpool_core.embedding.journal import Entries, Journal
 from lightpool_core.embedding.lanes import n_cores, side_by_side
 from lightpool_core.embedding.pictures import Reached, tasks_of
@@ -110,6 +110,8 @@ def embed_sources(
         reading=dataclasses.replace(setup.reading, threads=threads),
         layout=dataclasses.replace(setup.layout, n_slabs=n_slabs),
     )
+    if any(task.sources[0].kind == "video" or len(task.sources) == setup.layout.batch for task in tasks):
+        get_ready(embedder, progress)
     with Crew(tasks, setup, n_workers=n_workers, timeout=reading.timeout) as crew:
         return _embed_all(crew, keys, embedder, journal, progress)
 

@@ -6,18 +6,19 @@ B: pictures in a batch. D: dimension. H, W: height and width of a model input in
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from PIL import Image
 
 from lightpool_core.arrays import Array, Embeddings, Pixels
 from lightpool_core.device import has_fast_bfloat16, torch_device
-from lightpool_core.embedding.compiled import Compiled
+from lightpool_core.embedding.compiled import compiled as made_fast
 from lightpool_core.embedding.lanes import n_cores, torch_cores
 from lightpool_core.embedding.trial import agree
 from lightpool_core.embedding.weights import one_line
@@ -61,15 +62,16 @@ class Tower:
     """Of red, green and blue in what the network learnt from, 0 to 1."""
     std: Sequence[float]
     compiled: int = 0
-    """B of the batches that a compiled network embeds, see Compiled; 0 where none does."""
+    """B of the batches that are embedded by a compiled network, from `get_ready` on; 0 where none are."""
     _free: SimpleQueue[torch.nn.Module] = field(default_factory=SimpleQueue, init=False, repr=False, compare=False)
-    _fast: dict[torch.nn.Module, Compiled] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _fast: dict[torch.nn.Module, Callable[..., Any]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """What `modules` became when they were compiled."""
 
     def __post_init__(self) -> None:
         for module in self.modules:
             self._free.put(module)
-        if self.compiled:
-            self._fast.update((module, Compiled(module)) for module in set(self.modules))
 
     @classmethod
     def on(
@@ -85,8 +87,8 @@ class Tower:
         """`module`, in float32 and for inputs of `size` (H, W), moved to `device` in `precision`.
 
         `auto` is bfloat16 where the hardware computes in it and this network bears it (see `trial`), float32
-        elsewhere. `compiled` is for full batches; smaller ones are not worth it. Raises PluginUnavailable where it
-        cannot be moved.
+        elsewhere. With `compiled`, `get_ready` compiles it for full batches. Raises PluginUnavailable where it cannot
+        be moved.
         """
         import torch
 
@@ -112,19 +114,33 @@ class Tower:
         """Pictures (B, H, W, 3) uint8 → (B, D), not normalised."""
         module = self._free.get()
         try:
-            with torch_cores(max(1, n_cores() // len(self.modules))):
-                return self._embedded(module, batch)
+            network = self._fast.get(module, module) if len(batch) == self.compiled else module
+            with self._share():
+                return self._embedded(_device_of(module), batch, network)
         finally:
             self._free.put(module)
 
-    def _embedded(self, module: torch.nn.Module, pictures: Array) -> Embeddings:
+    def get_ready(self, size: Sequence[int]) -> None:
+        """Compile what is to be compiled, while no other thread embeds; `size` of inputs, H and W.
+
+        Raises PluginUnavailable where it cannot be.
+        """
+        black = np.zeros((self.compiled, *size, 3), np.uint8)
+        wanted = set(self.modules) if self.compiled else set()
+        with self._share():
+            for module in wanted - self._fast.keys():
+                self._fast[module] = made_fast(module, partial(self._embedded, _device_of(module), black))
+
+    def _share(self) -> AbstractContextManager[None]:
+        """Of the cores, for one lane."""
+        return torch_cores(max(1, n_cores() // len(self.modules)))
+
+    def _embedded(self, device: torch.device, pictures: Array, network: Callable[..., Any]) -> Embeddings:
         import torch
 
-        device = _device_of(module)
         with torch.inference_mode():
             pixels = torch.from_numpy(np.require(pictures, requirements="W")).to(device).permute(0, 3, 1, 2).float()
             mean, std = (255 * torch.tensor(three, device=device).view(3, 1, 1) for three in (self.mean, self.std))
-            network = self._fast[module] if len(pictures) == self.compiled else module
             features = network(pixels.sub_(mean).div_(std).to(self.dtype))
             # CoCa towers answer with the pooled features and one per patch.
             pooled = features[0] if isinstance(features, tuple) else features

@@ -32,12 +32,10 @@ from lightpool_core.errors import ContractViolation, DecodeError, SourceError
 from lightpool_core.media.quality import measured
 from lightpool_core.media.reader import FrameStream, open_source
 from lightpool_core.media.reading import Reading
-from lightpool_core.media.source import Frame
+from lightpool_core.media.source import Frame, readable
 
 _BEAT = 0.2
 """Seconds between two looks at whether frames still come."""
-_ending = lru_cache(maxsize=64)(Ending)
-"""Most images end alike: one ending crosses processes faster than many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +182,7 @@ class _Worker:
                         before = self._add(position, file, frame, before)
                     started = time.perf_counter()
                 self._decoding += time.perf_counter() - started
-            return _ending(stream.n_frames, n_decoded, stream.reason or "", True, stream.key_frames_only)
+            return _ending(stream.n_frames, n_decoded, stream.reason or "", stream.key_frames_only)
         except DecodeError as error:
             return Ending(0, 0, str(error))
         except SourceError as error:
@@ -224,7 +222,8 @@ class _Worker:
         if prepared.shape != wanted.shape or prepared.dtype.str != wanted.dtype:
             raise ContractViolation(
                 f"embedder {self._embedder} prepares pictures of different shapes:"
-                f" {prepared.dtype} {prepared.shape} of {file}, {np.dtype(wanted.dtype)} {wanted.shape} before"
+                f" {prepared.dtype} {prepared.shape} of {readable(str(file))},"
+                f" {np.dtype(wanted.dtype)} {wanted.shape} before"
             )
         return prepared
 
@@ -241,6 +240,12 @@ class _Worker:
         endings, self._endings = tuple(self._endings), []
         share = self._stream.share if self._stream else 0.0
         self._connection.send(Handover(slab.number, tuple(slab.pictures), endings, seconds, share, last))
+
+
+@lru_cache(maxsize=64)
+def _ending(n_frames: int, n_decoded: int, reason: str, key_frames_only: bool) -> Ending:
+    """Most images end alike: one ending crosses processes faster than many."""
+    return Ending(n_frames, n_decoded, reason, key_frames_only=key_frames_only)
 
 
 class _Blamed(Exception):

@@ -98,7 +98,7 @@ def _await(processes: Sequence[subprocess.Popen[bytes]], counts: np.memmap) -> N
 
 def _signal(processes: Sequence[subprocess.Popen[bytes]], number: int) -> None:
     for process in processes:
-        for pid in _family(process.pid):
+        for pid in list(_family(process.pid)):  # who is killed names no children any more
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
 

@@ -13,7 +13,7 @@ import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -106,6 +106,11 @@ class OpenClip:
     def computes_in(self) -> str:
         """Precision and kind of device."""
         return self._tower.computes_in
+
+    @property
+    def get_ready(self) -> Callable[[], None] | None:
+        """Compiles the network; None where that is not asked for."""
+        return partial(self._tower.get_ready, self._recipe.size) if self.compile else None
 
     def preparer(self) -> Squash:
         """What worker processes need."""

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -116,6 +116,11 @@ class Timm:
     def computes_in(self) -> str:
         """Precision and kind of device."""
         return self._loaded.tower.computes_in
+
+    @property
+    def get_ready(self) -> Callable[[], None] | None:
+        """Compiles the network; None where that is not asked for."""
+        return partial(self._loaded.tower.get_ready, self._recipe.size) if self.compile else None
 
     def preparer(self) -> Squash:
         """What worker processes need."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import shutil
 import tempfile
 import threading
-import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ import pytest
 import torch
 
 from lightpool_core.arrays import Array, Embeddings
-from lightpool_core.embedding.compiled import Compiled
 from lightpool_core.embedding.tower import Tower, batch_size
 from lightpool_core.errors import PluginUnavailable
+from lightpool_plugins.embedders.open_clip import OpenClip
+from lightpool_plugins.embedders.timm_models import Timm
 
 SIDE = 24
 FULL = batch_size("cpu")
@@ -64,6 +66,13 @@ def in_threads(n: int, call: Callable[[], Embeddings]) -> list[Embeddings]:
     return answers
 
 
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where torch keeps what it compiled."""
+    monkeypatch.setenv(PLACE, str(tmp_path))
+    return tmp_path
+
+
 @pytest.fixture
 def compilations(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     """Shapes of what compiled networks were given; nothing is compiled in truth."""
@@ -81,69 +90,71 @@ def compilations(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
 
 
 @pytest.mark.skipif(not (shutil.which("c++") or shutil.which("g++")), reason="torch needs a C++ compiler for it")
-def test_a_compiled_network_answers_as_it_did_before_in_several_threads(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(PLACE, str(tmp_path))
+def test_a_compiled_network_answers_as_it_did_before_in_several_threads(place: Path) -> None:
     fast, plain, batch = tower(compiled=True), tower(compiled=False), pictures(FULL)
+    fast.get_ready((SIDE, SIDE))
+    kept = {file for file in place.rglob("*") if file.is_file()}
+    assert kept, "nothing was compiled"
     answers = in_threads(2, lambda: fast.embed(batch))
     assert len(answers) == 2
     assert np.array_equal(*answers)
     assert np.allclose(answers[0], plain.embed(batch), rtol=0, atol=1e-5)
-    assert any(file.is_file() for file in tmp_path.rglob("*")), "nothing was compiled"
+    assert {file for file in place.rglob("*") if file.is_file()} == kept, "was compiled once more"
 
 
 @pytest.mark.parametrize("n", [1, FULL - 1])
 def test_only_full_batches_are_worth_compiling(compilations: list[tuple[int, ...]], n: int) -> None:
     embedder = tower(compiled=True)
+    embedder.get_ready((SIDE, SIDE))
+    full = (FULL, 3, SIDE, SIDE)
+    assert compilations == [full]
     assert np.array_equal(embedder.embed(pictures(n)), tower(compiled=False).embed(pictures(n)))
-    assert compilations == []
+    assert compilations == [full]
     embedder.embed(pictures(FULL))
-    assert compilations == [(FULL, 3, SIDE, SIDE)]
+    assert compilations == [full, full]
+
+
+def test_who_has_not_got_ready_compiles_nothing(compilations: list[tuple[int, ...]]) -> None:
+    assert np.array_equal(tower(compiled=True).embed(pictures(FULL)), tower(compiled=False).embed(pictures(FULL)))
+    assert compilations == []
 
 
 def test_who_does_not_ask_for_it_does_not_get_it(compilations: list[tuple[int, ...]]) -> None:
     embedder = tower(compiled=False)
+    embedder.get_ready((SIDE, SIDE))
     embedder.embed(pictures(FULL))
     assert compilations == []
     assert embedder.computes_in == "float32 on cpu"
 
 
-@pytest.mark.usefixtures("compilations")
+def test_each_network_is_compiled_once(compilations: list[tuple[int, ...]]) -> None:
+    modules = [Patches().eval(), Patches().eval()]
+    several = Tower([*modules, modules[0]], torch.float32, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), FULL)
+    several.get_ready((SIDE, SIDE))
+    several.get_ready((SIDE, SIDE))
+    assert len(compilations) == 2
+    answers = [several.embed(pictures(FULL)) for _ in range(3)]
+    assert len(compilations) == 5
+    assert np.array_equal(answers[0], answers[1])
+
+
 def test_what_is_compiled_says_so_because_its_last_bits_differ() -> None:
     assert tower(compiled=True).computes_in == "float32 on cpu, compiled"
 
 
-def test_one_thread_compiles_while_the_others_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    log: list[str] = []
-
-    def slow(module: torch.nn.Module, **_: Any) -> Callable[[torch.Tensor], Any]:
-        def call(pixels: torch.Tensor) -> Any:
-            log.append("began")
-            time.sleep(0.1)
-            log.append("ended")
-            return module(pixels)
-
-        return call
-
-    monkeypatch.setattr(torch, "compile", slow)
-    compiled = Compiled(Patches().eval())
-    in_threads(3, lambda: np.asarray(compiled(torch.zeros(2, 3, SIDE, SIDE)).detach()))
-    assert log[:2] == ["began", "ended"]
-    assert len(log) == 6
-
-
-def test_what_cannot_be_compiled_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_compiled_is_told_in_one_line_and_used_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(pixels: torch.Tensor) -> Any:
         raise RuntimeError("No working C++ compiler found\n\nSet TORCHDYNAMO_VERBOSE=1 for the full stack trace")
 
     monkeypatch.setattr(torch, "compile", lambda *_, **__: refuse)
+    embedder = tower(compiled=True)
     with pytest.raises(PluginUnavailable) as caught:
-        tower(compiled=True).embed(pictures(FULL))
+        embedder.get_ready((SIDE, SIDE))
     assert str(caught.value) == (
-        "the model cannot be compiled: No working C++ compiler found;"
-        " install a C++ compiler, such as g++, or leave out compile=true"
+        "the model cannot be compiled: No working C++ compiler found; leave out compile=true,"
+        " or mend that (on a CPU, torch needs a C++ compiler such as g++)"
     )
+    assert np.array_equal(embedder.embed(pictures(FULL)), tower(compiled=False).embed(pictures(FULL)))
 
 
 @pytest.mark.usefixtures("compilations")
@@ -152,15 +163,40 @@ def test_what_was_compiled_is_not_kept_where_others_may_write(
     by_torch: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setenv(PLACE, str(Path(tempfile.gettempdir()) / "torchinductor_anyone"))
+    monkeypatch.setenv(PLACE, str(Path(tempfile.gettempdir()) / f"torchinductor_{getpass.getuser()}"))
     if not by_torch:
         monkeypatch.delenv(PLACE)
-    Compiled(Patches())
+    tower(compiled=True).get_ready((SIDE, SIDE))
     assert Path(os.environ[PLACE]) == tmp_path / "inductor"
 
 
 @pytest.mark.usefixtures("compilations")
-def test_a_place_that_was_chosen_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(PLACE, str(tmp_path))
-    Compiled(Patches())
-    assert os.environ[PLACE] == str(tmp_path)
+@pytest.mark.parametrize("name", ["mine", "torchinductor_mine"])
+def test_a_place_that_was_chosen_stays(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PLACE, str(tmp_path / name))
+    tower(compiled=True).get_ready((SIDE, SIDE))
+    assert os.environ[PLACE] == str(tmp_path / name)
+
+
+@pytest.mark.usefixtures("compilations")
+def test_a_folder_of_somebody_else_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(getpass, "getuser", lambda: "anyone")
+    theirs = tmp_path / "torchinductor_anyone"
+    theirs.mkdir()
+    ours = theirs.stat().st_uid + 1
+    monkeypatch.setattr(os, "getuid", lambda: ours)
+    with pytest.raises(PluginUnavailable, match=f"{theirs}, which torch would trust, is another user's: set TMPDIR"):
+        tower(compiled=True).get_ready((SIDE, SIDE))
+
+
+@pytest.mark.parametrize("model", [Timm(device="cpu", compile=True), OpenClip(device="cpu", compile=True)])
+def test_the_option_reaches_the_network(
+    model: Timm | OpenClip, compilations: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(model), "_build", lambda _: Patches())
+    for each, expected in ((replace(model, compile=False), []), (model, [(FULL, 3)])):
+        assert each.computes_in == "float32 on cpu" + bool(expected) * ", compiled"
+        if each.get_ready:
+            each.get_ready()
+        assert [shape[:2] for shape in compilations] == expected

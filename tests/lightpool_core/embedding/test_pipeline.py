@@ -18,6 +18,7 @@ from PIL import Image
 from pyarrow import parquet
 
 from lightpool_core.arrays import Array, Embeddings, Pixels, array_digest
+from lightpool_core.embedding import pipeline
 from lightpool_core.embedding.journal import Journal, Maker
 from lightpool_core.embedding.pictures import Ending
 from lightpool_core.embedding.pipeline import Effort, embed_sources
@@ -92,6 +93,28 @@ class Beginning(InLanes):
 class FailingInLanes(InLanes):
     def embed(self, batch: Array) -> Embeddings:
         raise RuntimeError("out of memory")
+
+
+@dataclass(frozen=True)
+class GetsReady(InTens):
+    """Has something to do before batches that may be full."""
+
+    log: list[int] = field(default_factory=list, compare=False)
+
+    def get_ready(self) -> None:
+        self.log.append(0)
+
+    def embed(self, batch: Array) -> Embeddings:
+        self.log.append(len(batch))
+        return batch
+
+    def preparer(self) -> MeanColour:
+        return MeanColour()
+
+
+@dataclass(frozen=True)
+class IsReady(MeanColour):
+    get_ready: None = None
 
 
 class OwnShape(MeanColour):
@@ -455,3 +478,27 @@ def test_a_long_video_advances_as_it_is_decoded(tmp_path: Path) -> None:
     assert listener.stages == ["decoding", "embedding"]
     assert sum(listener.came) == pytest.approx(2)
     assert sum(0 < n < 0.5 for n in listener.came) > 2
+
+
+@pytest.mark.parametrize(("n", "log"), [(8, [8]), (200, [0, *[10] * 20])])
+def test_an_embedder_gets_ready_once_before_batches_that_may_be_full(
+    tmp_path: Path, n: int, log: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "n_cores", lambda: 2)
+    for number in range(n):
+        Image.new("RGB", (8, 8), (number, 1, 1)).save(tmp_path / f"{number:03}.png")
+    sources = {source.name: source for source in list_sources([tmp_path])}
+    embedder, listener = GetsReady(), Advances()
+    embed_sources(
+        sources, embedder, Journal(tmp_path / "journal", Maker("mean-1", "", 4)), reading=Reading(), progress=listener
+    )
+    assert embedder.log == log
+    assert ("getting ready" in listener.stages) == (n > 8)
+
+
+def test_an_embedder_that_is_ready_has_no_stage_for_it(tmp_path: Path) -> None:
+    (tmp_path / "short.mkv").write_bytes(b"none")
+    sources = {source.name: source for source in list_sources([tmp_path])}
+    journal, listener = Journal(tmp_path / "journal", Maker("mean-1", "", 4)), Advances()
+    embed_sources(sources, IsReady(), journal, reading=Reading(), progress=listener)
+    assert listener.stages == ["decoding", "embedding"]
