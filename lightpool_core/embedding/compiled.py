@@ -48,7 +48,7 @@ def _keep_to_the_user() -> None:
     """
     import torch
 
-    usual = Path(tempfile.gettempdir()) / f"torchinductor_{getpass.getuser()}"
+    usual = Path(tempfile.gettempdir()) / f"torchinductor_{_user()}"
     usual.mkdir(mode=0o700, exist_ok=True)
     if usual.lstat().st_uid != os.getuid():
         raise PermissionError(
@@ -56,3 +56,11 @@ def _keep_to_the_user() -> None:
         )
     if os.environ.get(_PLACE, str(usual)) == str(usual):
         os.environ[_PLACE] = str(Path(torch.hub.get_dir()).parent / "inductor")
+
+
+def _user() -> str:
+    """As torch calls whoever runs this; in a container, users may have no names."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid_{os.getuid()}"

@@ -178,6 +178,19 @@ def test_a_place_that_was_chosen_stays(name: str, tmp_path: Path, monkeypatch: p
     assert os.environ[PLACE] == str(tmp_path / name)
 
 
+def test_a_user_without_a_name_can_compile_as_well(
+    compilations: list[tuple[int, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found")
+
+    monkeypatch.setattr(getpass, "getuser", nameless)
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+    tower(compiled=True).get_ready((SIDE, SIDE))
+    assert len(compilations) == 1
+    assert (tmp_path / f"torchinductor_uid_{os.getuid()}").is_dir()
+
+
 @pytest.mark.usefixtures("compilations")
 def test_a_folder_of_somebody_else_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
