@@ -3,8 +3,9 @@
     python tests/benchmarks/compiled.py [--models mobilenetv2_100,resnet50,…] [--runs 8]
 
 Random weights, which compute as fast as others; full batches, all lanes at work, float32, as in a run. Plain and
-compiled take turns; medians count. Prints pictures per second of both, the ratio, what compiling took with nothing
-compiled before, and after how many pictures that is paid back.
+compiled take turns; medians count. Prints pictures per second of both, the ratio, what compiling took with none of
+them compiled before (headers, which torch precompiles once, are kept elsewhere), and after
+how many pictures that is paid back.
 """
 
 from __future__ import annotations
